@@ -1,0 +1,48 @@
+# Every target sets up what it needs by itself: the first run makes .venv, a later one only when the requirements changed.
+#
+#   make demo     see it at work          make test     all tests
+#   make lab      JupyterLab              make check    what every commit must pass: format, lint, types, rooms, fast tests
+#   make bench    measure                 make format   tidy the code
+#                                         make clean    remove what the others made
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+
+.PHONY: demo lab test check bench format clean
+
+demo: $(READY)
+	$(BIN)/python -m ifog.widgets.demo
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir=tutorials
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.topology
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Remade when a requirement changes. Interrupted half-way, it starts afresh: `ready` is written last.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ifog needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
+	@echo "Setting up $(VENV), once; this takes a minute or two …"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Starts, watches and stops the engines that a notebook runs on."""

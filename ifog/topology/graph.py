@@ -1,0 +1,797 @@
+"""What a topology is: a sequence of graphs, one for each round, and what can be known about it.
+
+- A `Schedule` answers ``schedule[k]`` with the graph of round k.
+- A `Graph` says who talks to whom in one round. It is also the schedule that repeats itself.
+- A `Topology` is a graph with weights: ``W[i, j]`` is what node i puts on the value it receives **from** node j, so one
+  round of averaging is ``x = topology @ x``, that is x_i ← Σ_j w_ij x_j.
+
+None of them can be changed once made; what is expensive to know (ρ, the diameter …) is worked out when first asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.csgraph as csgraph
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import TopologyError
+from . import spectrum
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Vector = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SUM_TOLERANCE = 1e-9  # how far a row or column sum may be from one
+_ENDLESS_SAMPLE = 32  # rounds looked at to judge a schedule that never repeats
+_EXACT = 1e-11  # what is left of a disagreement when only rounding is left
+_ABRUPT = 1e-5  # exact averaging makes a last jump; slow averaging never comes from above this to below _EXACT in one round
+_REMEMBERED = 2**23  # rounds × nodes of a schedule kept once made: some 300 MB
+
+
+class Schedule:
+    """A sequence of graphs on the same n nodes, one for each round of communication.
+
+    ``schedule[k]`` is the graph of round k, ``schedule[3:]`` the same schedule started three rounds later and
+    ``schedule[:5]`` the one that repeats its first five rounds. Iterating runs through one period.
+
+    Make one with a family (`one_peer_exponential`, `od_equidyn` …) or from your own graphs with `ifog.topology.schedule`.
+    """
+
+    n: int
+    name: str
+    parameters: Mapping[str, Any]
+    period: int | None
+    """After how many rounds it repeats; None when it never does (a random schedule)."""
+
+    def __init__(
+        self,
+        rounds: Callable[[int], Graph],
+        *,
+        n: int,
+        period: int | None,
+        name: str = "schedule",
+        parameters: Mapping[str, Any] | None = None,
+        expected_factor: Callable[[], float] | None = None,
+    ) -> None:
+        _fill(self, n=n, period=period, _make_round=rounds, _known_factor=expected_factor, _made={})
+        _fill(self, name=name, parameters=MappingProxyType(dict(parameters or {})))
+
+    # ---- rounds --------------------------------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, k: int) -> Graph: ...
+    @overload
+    def __getitem__(self, k: slice) -> Schedule: ...
+    def __getitem__(self, k: int | slice) -> Graph | Schedule:
+        if isinstance(k, slice):
+            return self._slice(k)
+        if isinstance(k, tuple):
+            raise TypeError(
+                f"{self.label}[{k[0]}, {k[1]}]: a topology is indexed by the round; for a weight use .W[{k[0]}, {k[1]}]"
+            )
+        k = int(k)
+        if k < 0:
+            raise IndexError(f"round {k} of {self.label}: rounds are counted from 0")
+        if self.period is not None:
+            k %= self.period
+        return self._round(k)
+
+    def __iter__(self) -> Iterator[Graph]:
+        if self.period is None:
+            raise TypeError(f"{self.label} never ends; iterate over its first rounds: for graph in schedule[:10]")
+        return (self[k] for k in range(self.period))
+
+    def _round(self, k: int) -> Graph:
+        if k not in self._made:
+            if (len(self._made) + 1) * self.n > _REMEMBERED or (self.period is None and len(self._made) >= _ENDLESS_SAMPLE):
+                self._made.clear()
+            made = self._make_round(k)
+            self._made[k] = made if made.name != "custom" else made._renamed(f"{self.label}[{k}]", {})
+        return self._made[k]
+
+    def _slice(self, k: slice) -> Schedule:
+        first, last = k.start or 0, k.stop
+        if first < 0 or (last is not None and last <= first) or k.step not in (None, 1):
+            raise IndexError(
+                f"{self.label}[{first}:{last}:{k.step}]: use schedule[first:] or schedule[first:last] with 0 ≤ first < last"
+            )
+        period = self.period if last is None else last - first
+        factor = self._known_factor if last is None else None
+        label = f"{self.label}[{first}:{'' if last is None else last}]"
+        return Schedule(_Shifted(self, first), n=self.n, period=period, name=label, expected_factor=factor)
+
+    def _sample(self) -> Iterator[Graph]:
+        """One whole period, or the first rounds of an endless schedule."""
+        return (self[k] for k in range(self.period or _ENDLESS_SAMPLE))
+
+    # ---- identity ------------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """The name with the parameters it was made from, as one would type it: ``od_equidyn(8, eta=0.5, seed=0)``."""
+        if "n" not in self.parameters:
+            return self.name
+        options = "".join(f", {key}={value}" for key, value in self.parameters.items() if key != "n" and value is not None)
+        return f"{self.name}({self.parameters['n']}{options})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for equal weights, round for round, on every machine (an endless schedule: for its first rounds and name)."""
+        digest = hashlib.sha256(repr((self.n, self.period, self.label if self.period is None else "")).encode())
+        for graph in self._sample():
+            digest.update(graph.fingerprint.encode())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def _renamed(self, name: str, parameters: Mapping[str, Any]) -> Self:
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__, name=name, parameters=MappingProxyType(dict(parameters)))
+        return clone
+
+    def __setattr__(self, attribute: str, value: object) -> None:
+        raise AttributeError(f"{self.label} cannot be changed ({attribute} = …): make a new topology instead")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what can be worked out again does not travel; a mappingproxy cannot
+        kept = {
+            key: value
+            for key, value in self.__dict__.items()
+            if not isinstance(getattr(type(self), key, None), cached_property)
+        }
+        return {**kept, "parameters": dict(self.parameters), "_made": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _fill(self, **{**state, "parameters": MappingProxyType(state["parameters"])})
+
+    # ---- what the rounds have in common --------------------------------------------------------------------------
+
+    @property
+    def static(self) -> bool:
+        """Whether every round is the same graph."""
+        return self.period == 1
+
+    @cached_property
+    def row_stochastic(self) -> bool:
+        """Every row sums to one: nodes that agree stay in agreement."""
+        return all(graph.row_stochastic for graph in self._sample())
+
+    @cached_property
+    def column_stochastic(self) -> bool:
+        """Every column sums to one: the sum over all nodes is kept."""
+        return all(graph.column_stochastic for graph in self._sample())
+
+    @property
+    def doubly_stochastic(self) -> bool:
+        """Rows and columns sum to one: averaging keeps the mean."""
+        return self.row_stochastic and self.column_stochastic
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """W = Wᵀ in every round."""
+        return all(graph.symmetric for graph in self._sample())
+
+    @cached_property
+    def directed(self) -> bool:
+        """Whether somebody sends to a node that does not send back in the same round."""
+        return any(graph.directed for graph in self._sample())
+
+    @cached_property
+    def degree(self) -> int:
+        """The most messages that a node sends in a round."""
+        return max(graph.degree for graph in self._sample())
+
+    @cached_property
+    def messages(self) -> float:
+        """Messages in a round, over all nodes (the mean over the rounds)."""
+        counts = [graph.messages for graph in self._sample()]
+        return sum(counts) / len(counts)
+
+    @cached_property
+    def jointly_connected(self) -> bool:
+        """Whether every node reaches every other through the rounds taken together."""
+        most = self.period or max(_ENDLESS_SAMPLE, 4 * self.n)
+        union = self[0].pattern
+        for k in range(most):
+            union = union + self[k].pattern
+            # a look costs as much as a round: looking after 1, 2, 4, 8 … rounds keeps the looks cheap
+            if ((k + 1) & k == 0 or k + 1 == most) and _pieces(union) == 1:
+                return True
+        return False
+
+    # ---- how it averages -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def rounds_to_exact(self) -> int | None:
+        """After how many rounds from round 0 every node holds the exact mean; None if that never happens.
+
+        Looked for in the first two periods, by sending random values through the rounds. Slow averaging also ends in
+        rounding errors, but only exact averaging gets there in one jump.
+        """
+        state = self[0]._two_buffers(np.random.default_rng(0).standard_normal((self.n, 4)))
+        values = state[: self.n]
+        mean = values.mean(axis=0)
+        start = before = float(np.abs(values - mean).max())
+        if self.n == 1:
+            return 0
+        if self.period is None:
+            return None
+        for k in range(2 * self.period):
+            state = self[k].matrix @ state
+            left = float(np.abs(state[: self.n] - mean).max())
+            if left < _EXACT * start:
+                return k + 1 if before > _ABRUPT * start else None
+            before = left
+        return None
+
+    @cached_property
+    def consensus_rate(self) -> float:
+        """The factor by which a disagreement shrinks in a round, at worst.
+
+        For a schedule that repeats: ‖W_{T−1} ⋯ W_0 − 11ᵀ/n‖₂^(1/T) over its period T, which is ρ when T = 1 and 0 when
+        the period averages exactly. For one that never repeats: the root of `expected_factor`.
+        """
+        if self.period is None:
+            return math.sqrt(self.expected_factor)
+        exact = self.rounds_to_exact
+        if exact is not None and exact <= self.period:
+            return 0.0
+        rounds = list(self._sample())
+        transfers = _common_fourier(rounds)
+        if transfers is not None:
+            product = np.prod(transfers, axis=0)
+            return float(np.abs(product[1:]).max()) ** (1 / self.period)
+
+        def forward(x: Vector) -> Vector:
+            y = rounds[0]._two_buffers(x)
+            for graph in rounds:
+                y = graph.matrix @ y
+            difference: Vector = y[: self.n] - x.mean()
+            return difference
+
+        def backward(x: Vector) -> Vector:
+            y = rounds[0]._two_buffers(x)
+            for graph in reversed(rounds):
+                y = graph.matrix.T @ y
+            difference: Vector = y[: self.n] - x.mean()
+            return difference
+
+        return spectrum.norm(forward, backward, self.n) ** (1 / self.period)
+
+    @cached_property
+    def expected_factor(self) -> float:
+        """E‖Wx − mean‖² ≤ expected_factor · ‖x − mean‖² for a round drawn at random, the smallest such number.
+
+        It is the largest eigenvalue of E[WᵀW] away from the constant vector, known in closed form for the random
+        families; over one period for a schedule that repeats. For a random schedule of your own it is **estimated** from
+        the first rounds.
+        """
+        if self.n == 1:
+            return 0.0
+        if self._known_factor is not None:
+            return self._known_factor()
+        rounds = list(self._sample()) if self.period else [self[k] for k in range(8 * _ENDLESS_SAMPLE)]
+        transfers = _common_fourier(rounds)
+        if transfers is not None:
+            return float((np.abs(transfers[:, 1:]) ** 2).mean(axis=0).max())
+        matrices = [graph.weights_matrix for graph in rounds]
+
+        def deviation_energy(x: Vector) -> Vector:
+            centred = x - x.mean()
+            total = np.zeros_like(centred)
+            for matrix in matrices:
+                mixed = matrix @ centred
+                total += matrix.T @ (mixed - mixed.mean())
+            energy: Vector = (total - total.mean()) / len(matrices)
+            return energy
+
+        return spectrum.norm(deviation_energy, deviation_energy, self.n)
+
+    # ---- shown ---------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        return f"{self.label}: " + ", ".join(facts) if facts else self.label
+
+    def _facts(self) -> list[str]:
+        """What a line of text says about it; only what is quick to know."""
+        if self.n == 1:
+            return ["one node, nothing to say"]
+        rounds = "never repeats" if self.period is None else f"period {self.period}"
+        facts = [rounds, f"degree {self.degree}"]
+        if self.n <= spectrum.DENSE:
+            exact = self.rounds_to_exact
+            facts.append(f"exact in {exact} rounds" if exact else f"rate {self.consensus_rate:.4g} a round")
+        return facts
+
+    def _repr_svg_(self) -> str:
+        from . import draw
+
+        return draw.svg(self)
+
+    def _repr_html_(self) -> str:
+        from . import draw
+
+        return draw.html(self)
+
+
+class Graph(Schedule):
+    """Who talks to whom in one round, without weights. Also the schedule that stays the same for ever.
+
+    ``pattern[i, j]`` is true when node i receives from node j ≠ i.
+    """
+
+    pattern: sp.csr_array
+    shape: tuple[int, ...] | None
+    """The grid on which the nodes live, if they do: row-major, e.g. (3, 4) for a 3 × 4 torus."""
+    positions: Vector | None
+    """Where the nodes are in the plane, if they are somewhere: an (n, 2) array."""
+    period = 1
+
+    def __init__(
+        self,
+        pattern: sp.csr_array,
+        *,
+        name: str,
+        parameters: Mapping[str, Any] | None = None,
+        connected: bool,
+        shape: tuple[int, ...] | None = None,
+        positions: Vector | None = None,
+    ) -> None:
+        _fill(self, n=pattern.shape[0], pattern=pattern, shape=shape, positions=positions, name=name)
+        _fill(self, parameters=MappingProxyType(dict(parameters or {})), _known_factor=None, _made={})
+        if connected and not self.connected:
+            raise TopologyError(
+                f"{name}: the graph is in {_pieces(pattern)} pieces that cannot all reach each other, so its nodes can never "
+                f"agree; add edges, or say connected=False if that is meant"
+            )
+
+    def _round(self, k: int) -> Self:
+        return self
+
+    def __getitem__(self, k: int | slice) -> Any:  # its rounds are of its own kind, more than the base class can promise
+        return super().__getitem__(k)
+
+    # ---- neighbours ----------------------------------------------------------------------------------------------
+
+    def in_neighbors(self, i: int) -> Integers:
+        """The nodes that node i receives from, ascending."""
+        i = self._node(i)
+        return self.pattern.indices[self.pattern.indptr[i] : self.pattern.indptr[i + 1]].astype(np.int64)
+
+    def out_neighbors(self, i: int) -> Integers:
+        """The nodes that node i sends to, ascending."""
+        i = self._node(i)
+        return self._outgoing.indices[self._outgoing.indptr[i] : self._outgoing.indptr[i + 1]].astype(np.int64)
+
+    @property
+    def edges(self) -> Integers:
+        """All messages of a round, as rows (sender, receiver)."""
+        coordinates = self._outgoing.tocoo()
+        return np.column_stack([coordinates.row, coordinates.col]).astype(np.int64)
+
+    @property
+    def in_degrees(self) -> Integers:
+        """How many messages each node receives in a round."""
+        return np.diff(self.pattern.indptr).astype(np.int64)
+
+    @property
+    def out_degrees(self) -> Integers:
+        """How many messages each node sends in a round."""
+        return np.bincount(self.pattern.indices, minlength=self.n).astype(np.int64)
+
+    @cached_property
+    def degree(self) -> int:
+        """The most messages that a node sends in a round."""
+        return int(self.out_degrees.max())
+
+    @cached_property
+    def messages(self) -> int:
+        """Messages in a round, over all nodes: an undirected edge counts twice."""
+        return int(self.pattern.nnz)
+
+    @cached_property
+    def directed(self) -> bool:
+        """Whether some message is not answered in the same round."""
+        return bool((self.pattern != self.pattern.T).nnz)
+
+    @cached_property
+    def connected(self) -> bool:
+        """Whether every node reaches every other along the arrows (strongly connected)."""
+        return _pieces(self.pattern) == 1
+
+    @property
+    def jointly_connected(self) -> bool:
+        """The same as `connected`: there is only one round."""
+        return self.connected
+
+    @cached_property
+    def diameter(self) -> int | None:
+        """The most hops a message needs between two nodes; None when some node cannot be reached."""
+        if not self.connected:
+            return None
+        if self._looks_the_same_from_everywhere:
+            return int(_distances(self._outgoing, 0).max())
+        if self.directed:
+            return max(int(_distances(self._outgoing, i).max()) for i in range(self.n))
+        return _undirected_diameter(self._outgoing)
+
+    @cached_property
+    def _outgoing(self) -> sp.csr_array:
+        outgoing = sp.csr_array(self.pattern.T)
+        outgoing.sort_indices()
+        return outgoing
+
+    @cached_property
+    def _looks_the_same_from_everywhere(self) -> bool:
+        return any(spectrum.fourier(self.pattern.astype(np.float64), shape) is not None for shape in self._shapes)
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The grids whose translations are worth a look: the line of all nodes, and the grid they live on."""
+        return ((self.n,),) if self.shape is None or self.shape == (self.n,) else ((self.n,), self.shape)
+
+    def _node(self, i: int) -> int:
+        if not -self.n <= i < self.n:
+            raise TopologyError(f"node {i} of {self.label}: its nodes are 0 to {self.n - 1}")
+        return i % self.n
+
+    # ---- what a round does; weights come with the subclasses ---------------------------------------------------------
+
+    matrix: sp.csr_array
+    """One round as a sparse matrix, acting on what `rounds_to_exact` and friends send through it."""
+
+    @property
+    def weights_matrix(self) -> sp.csr_array:
+        """The n × n matrix W, sparse."""
+        raise NotImplementedError
+
+    def _two_buffers(self, x: Vector) -> Vector:
+        """The values x as the round's matrix expects them (a two-buffer round starts with an empty second buffer)."""
+        return x
+
+    def to_networkx(self) -> nx.DiGraph[int]:
+        """As a networkx DiGraph with an edge from sender to receiver."""
+        import networkx as nx
+
+        graph: nx.DiGraph[int] = nx.DiGraph(name=self.label)
+        graph.add_nodes_from(range(self.n))
+        graph.add_edges_from(self.edges.tolist())
+        return graph
+
+
+class Topology(Graph):
+    """A graph with weights: ``W[i, j]`` is what node i puts on the value it receives from node j.
+
+    >>> import numpy as np
+    >>> topology = Topology([[0.5, 0.5], [0.5, 0.5]])
+    >>> topology @ np.array([1.0, 3.0])
+    array([2., 2.])
+
+    The matrix may be dense or sparse. Its rows or its columns must sum to one, and no weight may be negative unless
+    ``signed=True``. The graph must be strongly connected unless ``connected=False``.
+    """
+
+    matrix: sp.csr_array
+    """W, sparse, read-only."""
+
+    def __init__(
+        self,
+        W: ArrayLike | sp.sparray | sp.spmatrix,
+        *,
+        name: str = "custom",
+        parameters: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        connected: bool = True,
+        shape: tuple[int, ...] | None = None,
+        positions: Vector | None = None,
+    ) -> None:
+        matrix = _checked(W, signed=signed)
+        super().__init__(
+            _off_diagonal(matrix), name=name, parameters=parameters, connected=connected, shape=shape, positions=positions
+        )
+        _fill(self, matrix=matrix)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _freeze(self.matrix)
+
+    @property
+    def weights_matrix(self) -> sp.csr_array:
+        """The n × n matrix W, sparse."""
+        return self.matrix
+
+    @property
+    def W(self) -> Vector:
+        """W as a new dense array."""
+        limit = 4 * spectrum.DENSE_LIMIT
+        if self.n > limit:
+            raise TopologyError(
+                f"W of {self.label} would take {self.n**2 * 8 / 1e9:,.0f} GB as a dense array (the limit is n = {limit:,}): "
+                f"use .matrix, the same weights as a scipy sparse array"
+            )
+        dense: Vector = self.matrix.toarray()
+        return dense
+
+    def __matmul__(self, x: Vector) -> Vector:
+        mixed: Vector = self.matrix @ x
+        return mixed
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for equal weights, on every machine."""
+        digest = hashlib.sha256(str(self.n).encode())
+        for part in (self.matrix.indptr.astype(np.int64), self.matrix.indices.astype(np.int64), self.matrix.data):
+            digest.update(part.tobytes())
+        return digest.hexdigest()
+
+    # ---- properties of W -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def row_stochastic(self) -> bool:
+        """Every row sums to one: nodes that agree stay in agreement."""
+        return _sums_to_one(self.matrix, axis=1)
+
+    @cached_property
+    def column_stochastic(self) -> bool:
+        """Every column sums to one: the sum over all nodes is kept."""
+        return _sums_to_one(self.matrix, axis=0)
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """W = Wᵀ."""
+        return not self.directed and float(abs(self.matrix - self.matrix.T).max()) <= 1e-12
+
+    @cached_property
+    def positive_definite(self) -> bool:
+        """W is symmetric and all its eigenvalues are positive."""
+        return self.symmetric and self.smallest_eigenvalue > 1e-12
+
+    @cached_property
+    def gap(self) -> float:
+        """The spectral gap 1 − ρ, to many digits also where it is tiny."""
+        return spectrum.gap(self.matrix, self._shapes, symmetric=self.symmetric, doubly_stochastic=self.doubly_stochastic)
+
+    @property
+    def rho(self) -> float:
+        """ρ = ‖W − 11ᵀ/n‖₂: for a doubly stochastic W, ‖Wx − mean‖ ≤ ρ ‖x − mean‖, with equality for some x."""
+        return 1.0 - self.gap
+
+    @property
+    def consensus_rate(self) -> float:
+        """The factor by which a disagreement shrinks in a round, at worst: ρ."""
+        return self.rho
+
+    @property
+    def expected_factor(self) -> float:
+        """ρ², as every round is the same."""
+        return self.rho**2
+
+    @cached_property
+    def eigenvalues(self) -> NDArray[np.complex128] | Vector:
+        """All eigenvalues of W, the largest modulus first; real when W is symmetric."""
+        for shape in self._shapes:
+            found = spectrum.fourier(self.matrix, shape)
+            if found is not None:
+                values: NDArray[Any] = found.real if self.symmetric else found
+                break
+        else:
+            if self.n > spectrum.DENSE_LIMIT:
+                raise TopologyError(
+                    f"all {self.n:,} eigenvalues of {self.label} would take too long (the limit is n = "
+                    f"{spectrum.DENSE_LIMIT:,} for a graph without translations): .rho and .gap work for any n"
+                )
+            values = np.linalg.eigvalsh(self.W) if self.symmetric else np.linalg.eigvals(self.W)
+        return values[np.argsort(-np.abs(values), kind="stable")]
+
+    @cached_property
+    def smallest_eigenvalue(self) -> float:
+        """λ_min of a symmetric W: it limits the step sizes of many methods."""
+        if not self.symmetric:
+            raise TopologyError(f"{self.label} has no smallest eigenvalue: its W is not symmetric, so they may be complex")
+        for shape in self._shapes:
+            found = spectrum.fourier(self.matrix, shape)
+            if found is not None:
+                return float(found.real.min())
+        return spectrum.smallest(self.matrix)
+
+    # ---- to other libraries --------------------------------------------------------------------------------------
+
+    def to_networkx(self) -> nx.DiGraph[int]:
+        """As a networkx DiGraph: the edge (j, i) carries W[i, j] as its ``weight``, self-loops included.
+
+        ``from_networkx(topology.to_networkx(), weights="given")`` gives the topology back.
+        """
+        import networkx as nx
+
+        graph: nx.DiGraph[int] = nx.DiGraph(name=self.label)
+        graph.add_nodes_from(range(self.n))
+        entries = self.matrix.tocoo()
+        graph.add_weighted_edges_from(zip(entries.col.tolist(), entries.row.tolist(), entries.data.tolist(), strict=True))
+        return graph
+
+    # ---- shown ---------------------------------------------------------------------------------------------------
+
+    def _facts(self) -> list[str]:
+        if self.n == 1:
+            return ["one node, nothing to say"]
+        facts = [f"degree {self.degree}"]
+        if self.n <= spectrum.DENSE or "gap" in self.__dict__:
+            facts.insert(0, f"ρ = {self.rho:.4g}" if self.gap > 1e-3 else f"1 − ρ = {self.gap:.3g}")
+        return [*facts, *self.kind]
+
+    @property
+    def kind(self) -> list[str]:
+        """In words: directed or symmetric, and what sums to one."""
+        if self.doubly_stochastic:
+            sums = "doubly stochastic"
+        else:
+            sums = "row stochastic" if self.row_stochastic else "column stochastic"
+        shape = ["symmetric"] if self.symmetric else ["directed"] if self.directed else []
+        return [*shape, sums, *([] if self.connected else ["not connected"])]
+
+
+class _Shifted:
+    """Round k of another schedule, ``first`` rounds later: a function that can be pickled."""
+
+    def __init__(self, schedule: Schedule, first: int) -> None:
+        self.schedule, self.first = schedule, first
+
+    def __call__(self, k: int) -> Graph:
+        return self.schedule[self.first + k]
+
+
+# ---- making and checking matrices --------------------------------------------------------------------------------------
+
+
+def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -> Topology:
+    """The topology in which every node i puts ``weights[offset]`` on node i − offset (mod n), itself included.
+
+    >>> circulant(8, {0: 0.5, 1: 0.5}).rho     # the ring in one direction: cos(π/8)
+    0.9238795325112867
+    """
+    nodes = np.arange(n)
+    rows = np.tile(nodes, len(weights))
+    columns = np.concatenate([(nodes - offset) % n for offset in weights])
+    data = np.repeat(np.fromiter(weights.values(), float), n)
+    return Topology(sp.coo_array((data, (rows, columns)), shape=(n, n)), connected=connected)
+
+
+def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> Topology:
+    """A symmetric topology from undirected edges (i, j) and a weight for each; the rest of each row is the node's own."""
+    i, j = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), i.shape)
+    given = np.bincount(i, w, minlength=n) + np.bincount(j, w, minlength=n)
+    diagonal = np.arange(n)
+    data = np.concatenate([w, w, 1 - given])
+    rows, columns = np.concatenate([i, j, diagonal]), np.concatenate([j, i, diagonal])
+    return Topology(sp.coo_array((data, (rows, columns)), shape=(n, n)), **options)
+
+
+def _checked(W: Any, *, signed: bool) -> sp.csr_array:
+    """W as a read-only sparse array, or a clear error."""
+    if not sp.issparse(W):
+        W = np.asarray(W)
+    if W.ndim != 2 or W.shape[0] != W.shape[1]:
+        raise TopologyError(f"W has shape {W.shape}: a mixing matrix is square, one row and one column for each node")
+    if W.shape[0] == 0:
+        raise TopologyError("W is empty: a topology has at least one node")
+    if W.dtype.kind not in "biuf":
+        raise TopologyError(f"W holds {W.dtype} values: weights are real numbers")
+    matrix = sp.csr_array(W, dtype=np.float64, copy=True)
+    matrix.sum_duplicates()
+    _tidy_rounding(matrix)
+    matrix.eliminate_zeros()
+    if not np.isfinite(matrix.data).all():
+        i, j = (int(index[0]) for index in _entries(matrix, ~np.isfinite(matrix.data)))
+        raise TopologyError(f"W[{i}, {j}] is {matrix[i, j]}: every weight must be a finite number")
+    if not signed and (matrix.data < 0).any():
+        i, j = (int(index[0]) for index in _entries(matrix, matrix.data < 0))
+        raise TopologyError(f"W[{i}, {j}] = {matrix[i, j]:.6g} is negative: say signed=True if that is meant")
+    if not _sums_to_one(matrix, axis=1) and not _sums_to_one(matrix, axis=0):
+        sums = matrix.sum(axis=1)
+        i = int(np.abs(sums - 1).argmax())
+        hint = "; for an adjacency matrix use metropolis(W)" if set(np.unique(matrix.data)) <= {1.0} else ""
+        raise TopologyError(
+            f"W is neither row- nor column-stochastic (row {i} sums to {sums[i]:.6g}): its rows must sum to one to average, "
+            f"or its columns to push{hint}"
+        )
+    return _freeze(matrix)
+
+
+def _tidy_rounding(matrix: sp.csr_array) -> None:
+    """A weight like −3e-17 on the diagonal is a rounding error of 1 − Σ w, not a negative weight."""
+    matrix.data[np.abs(matrix.data) < 1e-15] = 0.0
+
+
+def _freeze(matrix: sp.csr_array) -> sp.csr_array:
+    for part in (matrix.data, matrix.indices, matrix.indptr):
+        part.flags.writeable = False
+    return matrix
+
+
+def _off_diagonal(matrix: sp.csr_array) -> sp.csr_array:
+    entries = matrix.tocoo()
+    off = entries.row != entries.col
+    pattern = sp.csr_array((np.ones(int(off.sum()), dtype=bool), (entries.row[off], entries.col[off])), shape=matrix.shape)
+    pattern.sort_indices()
+    return pattern
+
+
+def _entries(matrix: sp.csr_array, where: NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    entries = matrix.tocoo()
+    return entries.row[where], entries.col[where]
+
+
+def _sums_to_one(matrix: sp.csr_array, *, axis: int) -> bool:
+    return bool(np.abs(matrix.sum(axis=axis) - 1).max() <= SUM_TOLERANCE)
+
+
+def _common_fourier(rounds: Sequence[Graph]) -> NDArray[np.complex128] | None:
+    """The eigenvalues of all rounds in one common basis, a row for each, if they share the translations of a grid."""
+    if not all(isinstance(graph, Topology) for graph in rounds):
+        return None
+    for shape in rounds[0]._shapes:
+        transfers = []
+        for graph in rounds:
+            transfer = spectrum.fourier(graph.matrix, shape)
+            if transfer is None:
+                break
+            transfers.append(transfer)
+        else:
+            return np.array(transfers)
+    return None
+
+
+# ---- walking along the arrows ---------------------------------------------------------------------------------------
+
+
+def _pieces(pattern: sp.csr_array) -> int:
+    return int(csgraph.connected_components(pattern.astype(np.int8), directed=True, connection="strong", return_labels=False))
+
+
+def _distances(outgoing: sp.csr_array, source: int) -> Vector:
+    hops: Vector = csgraph.dijkstra(outgoing.astype(np.float64), unweighted=True, indices=source)
+    return hops
+
+
+def _undirected_diameter(outgoing: sp.csr_array) -> int:
+    """By bounds (Takes and Kosters 2011): a search from one node bounds how far every other node can see.
+
+    Usually a handful of searches settle the question, where trying all nodes would need n.
+    """
+    n = outgoing.shape[0]
+    lower, upper = np.zeros(n), np.full(n, np.inf)
+    candidates = np.ones(n, dtype=bool)
+    best, look_far = 0.0, True
+    while candidates.any():
+        bound = np.where(candidates, upper, -np.inf) if look_far else np.where(candidates, -lower, -np.inf)
+        node = int(bound.argmax())
+        hops = _distances(outgoing, node)
+        far = float(hops.max())
+        best = max(best, far)
+        lower = np.maximum(lower, np.maximum(hops, far - hops))
+        upper = np.minimum(upper, far + hops)
+        candidates &= upper > best
+        candidates[node] = False
+        look_far = not look_far
+    return int(best)
+
+
+def _fill(target: Schedule, **fields: Any) -> None:
+    """Set fields of an object that otherwise refuses to be changed."""
+    target.__dict__.update(fields)

@@ -1,0 +1,1 @@
+"""What a person sees: pages, pictures and live views of what ifog runs."""
