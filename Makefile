@@ -16,7 +16,7 @@ demo: $(READY)
 	$(BIN)/python -m ifog.widgets.demo
 
 lab: $(READY)
-	$(BIN)/jupyter lab --notebook-dir=tutorials
+	$(BIN)/jupyter lab --notebook-dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -72,17 +72,20 @@ class Exchange(Graph):
     @property
     def W(self) -> NoReturn:
         """Refused by name: a round of CECA works on two buffers."""
-        raise TopologyError(
-            f"{self.label} has no n × n matrix W: CECA works on two buffers; use .coefficients, or .matrix for the 2n × 2n form"
-        )
+        raise self._no_matrix()
 
     @property
     def weights_matrix(self) -> NoReturn:
         """Refused by name, like W."""
-        return self.W
+        raise self._no_matrix()
 
     def __matmul__(self, x: Any) -> NoReturn:
-        return self.W
+        raise self._no_matrix()
+
+    def _no_matrix(self) -> TopologyError:
+        return TopologyError(
+            f"{self.label} has no n × n matrix W: CECA works on two buffers; use .coefficients, or .matrix for the 2n × 2n form"
+        )
 
     @property
     def row_stochastic(self) -> bool:
@@ -132,10 +135,9 @@ def ceca(n: int, *, ports: int = 2) -> Schedule:
 def _round(n: int, ports: int, k: int) -> Exchange:
     m, digit = list(_windows(n))[k]
     i = np.arange(n)
-    if ports == 2:
-        senders = (i - (m + digit)) % n
-    else:  # even nodes grow their windows to the right, odd ones to the left; an odd distance makes them meet
-        senders = np.where(i % 2 == 0, i + (2 * m + 1), i - (2 * m + 1)) % n
+    # in pairs, even nodes grow their windows to the right and odd ones to the left; an odd distance makes them meet
+    distance = m + digit if ports == 2 else np.where(i % 2 == 0, -1, 1) * (2 * m + 1)
+    senders = (i - distance) % n
     whole = 2 * m + 1
     if digit:
         return Exchange(senders, Coefficients("a", 1 / 2, 1 / 2, m / whole, (m + 1) / whole))

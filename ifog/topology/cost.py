@@ -116,17 +116,26 @@ def double_tree_allreduce(n: int, size: float, link: Link | str = "25GbE") -> fl
     return 2 * log2_ceil(n) * link.latency + 2 * (link.message(size) - link.latency) if n > 1 else 0.0
 
 
-COLLECTIVES: dict[str, tuple[Callable[[int, float, Link | str], float], Callable[[int], float]]] = {
-    # name: (seconds, model sizes sent by the busiest node)
-    "parameter server": (parameter_server, lambda n: n if n > 1 else 0),
-    "sharded parameter server": (sharded_parameter_server, lambda n: 2 * (n - 1) / n),
-    "ring allreduce": (ring_allreduce, lambda n: 2 * (n - 1) / n),
-    "halving-doubling allreduce": (halving_doubling, lambda n: 2 * (n - 1) / n),
-    "recursive doubling allreduce": (recursive_doubling, log2_ceil),
-    "tree allreduce": (tree_allreduce, lambda n: min(3, n - 1)),
-    "double tree allreduce": (double_tree_allreduce, lambda n: 2 if n > 1 else 0),
+@dataclass(frozen=True)
+class Collective:
+    """A way to the exact mean in one operation: its time, and what its busiest node sends."""
+
+    seconds: Callable[[int, float, Link | str], float]
+    messages: Callable[[int], int]
+    vectors: Callable[[int], float]
+    """How many times the whole vector."""
+
+
+COLLECTIVES = {
+    "parameter server": Collective(parameter_server, lambda n: n - 1, lambda n: n - 1),
+    "sharded parameter server": Collective(sharded_parameter_server, lambda n: 2 * (n - 1), lambda n: 2 * (n - 1) / n),
+    "ring allreduce": Collective(ring_allreduce, lambda n: 2 * (n - 1), lambda n: 2 * (n - 1) / n),
+    "halving-doubling allreduce": Collective(halving_doubling, lambda n: 2 * log2_ceil(n), lambda n: 2 * (n - 1) / n),
+    "recursive doubling allreduce": Collective(recursive_doubling, log2_ceil, log2_ceil),
+    # a node inside a tree sends one message up and two down; in two trees it is inside one and a leaf of the other
+    "tree allreduce": Collective(tree_allreduce, lambda n: min(3, n - 1), lambda n: min(3, n - 1)),
+    "double tree allreduce": Collective(double_tree_allreduce, lambda n: min(4, 2 * (n - 1)), lambda n: min(2, n - 1)),
 }
-"""Ways to the exact mean in one operation."""
 
 
 def compare(
@@ -134,13 +143,13 @@ def compare(
 ) -> pd.DataFrame:
     """Topologies and the usual collectives side by side, the cheapest round first.
 
-    Columns: ``degree`` (messages of the busiest node), ``bytes`` it sends in a round, ``seconds`` a round, ``rate`` (what a
-    round leaves of a disagreement), ``rounds`` until a disagreement has shrunk by ``accuracy``, and the ``total`` seconds
-    for that. The collectives are exact after one round.
+    Columns: ``messages`` and ``bytes`` that the busiest node sends in a round, ``seconds`` a round, ``rate`` (what a round
+    leaves of a disagreement), ``rounds`` until a disagreement has shrunk by ``accuracy``, and the ``total`` seconds for
+    that. The collectives are exact after one round.
 
     >>> from ifog import topology as t
     >>> table = t.compare(t.ring(8), t.one_peer_exponential(8), size=102e6)
-    >>> table.loc["one_peer_exponential(8)", ["degree", "rounds"]].tolist()
+    >>> table.loc["one_peer_exponential(8)", ["messages", "rounds"]].tolist()
     [1, 3]
     """
     import pandas as pd
@@ -157,17 +166,16 @@ def compare(
         raise TopologyError(f"accuracy={accuracy!r}: what may be left of a disagreement, between 0 and 1")
     (n,) = sizes
     size = _size(size)
-    rows = []
+    rows: list[tuple[str, int, float, float, float, float, float]] = []
     for schedule in schedules:
         seconds = round_time(schedule, size, link)
         rate, rounds = schedule.consensus_rate, _rounds_until(schedule, accuracy)
         rows.append((schedule.label, schedule.degree, schedule.degree * size, seconds, rate, rounds, rounds * seconds))
-    for name, (time, volume) in COLLECTIVES.items():
-        seconds = time(n, size, link)
-        rows.append((name, None, volume(n) * size, seconds, 0.0, 1, seconds))
-    columns = ["scheme", "degree", "bytes", "seconds", "rate", "rounds", "total"]
-    table = pd.DataFrame(rows, columns=columns).set_index("scheme").sort_values("seconds", kind="stable")
-    return table.astype({"degree": "Int64"})
+    for name, collective in COLLECTIVES.items():
+        seconds = collective.seconds(n, size, link)
+        rows.append((name, collective.messages(n), collective.vectors(n) * size, seconds, 0.0, 1, seconds))
+    columns = ["scheme", "messages", "bytes", "seconds", "rate", "rounds", "total"]
+    return pd.DataFrame(rows, columns=columns).set_index("scheme").sort_values("seconds", kind="stable")
 
 
 def _rounds_until(schedule: Schedule, accuracy: float) -> float:

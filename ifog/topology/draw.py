@@ -73,7 +73,7 @@ def layout(graph: Graph) -> Points:
         side = max(graph.shape)
         row, column = np.divmod(np.arange(n), columns)
         return np.column_stack([(column + (side - columns) / 2 + 0.5) / side, (row + (side - rows) / 2 + 0.5) / side])
-    if not graph.directed and graph.messages == 2 * (n - 1) and graph.connected and 2 < graph.degree:
+    if not graph.directed and graph.messages == 2 * (n - 1) and graph.connected and graph.degree > 2:
         return _tree(graph)
     return _circle(n)
 
@@ -136,9 +136,8 @@ def _drawing(graph: Graph, size: int) -> str:
     for i, (x, y) in enumerate(points):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{_NODE_COLOUR}"/>')
         if labelled:
-            parts.append(
-                f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em" text-anchor="middle" font-size="{radius * 1.15:.1f}" fill="#fff">{i}</text>'
-            )
+            place = f'x="{x:.1f}" y="{y:.1f}" dy="0.35em" text-anchor="middle"'
+            parts.append(f'<text {place} font-size="{radius * 1.15:.1f}" fill="#fff">{i}</text>')
     return "".join(parts)
 
 
@@ -146,9 +145,8 @@ def _wraps(graph: Graph, i: int, j: int) -> bool:
     """Whether an edge of a torus leaves on one side and comes back on the other: drawn as an arc, not over its row."""
     if graph.shape is None or len(graph.shape) != 2 or min(graph.shape) == 1:
         return False
-    return any(
-        abs(i // graph.shape[1] - j // graph.shape[1]) > 1 or abs(i % graph.shape[1] - j % graph.shape[1]) > 1 for _ in "x"
-    )
+    (row_i, column_i), (row_j, column_j) = divmod(i, graph.shape[1]), divmod(j, graph.shape[1])
+    return abs(row_i - row_j) > 1 or abs(column_i - column_j) > 1
 
 
 def _arrow(start: Points, end: Points, radius: float, *, bent: bool, headed: bool, n: int) -> str:

@@ -129,6 +129,13 @@ def pairing(n: int, u: int) -> NDArray[np.int64]:
     return np.column_stack([np.concatenate([wrapping, later]), np.concatenate([wrapping + u, later - back])])
 
 
+def paired(n: int, u: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many pairs `pairing` makes: the places below n − b that lie in an even block of b = min(u, n − u)."""
+    b = np.minimum(u, n - u)
+    counts: NDArray[np.int64] = (n - b) // (2 * b) * b + np.minimum((n - b) % (2 * b), b)
+    return counts
+
+
 def _ou_factor(n: int, eta: float, choices: tuple[int, ...] | None) -> float:
     """The largest eigenvalue of E[W²] away from the constant vector, over all offsets and starts.
 
@@ -137,12 +144,9 @@ def _ou_factor(n: int, eta: float, choices: tuple[int, ...] | None) -> float:
     """
     a_idle = 1 - eta + eta / n
     b = eta * (n - 1) / n
-    offsets = range(1, n) if choices is None else choices
-    kernel = np.zeros(n)
-    for u in offsets:
-        share = 2 * len(pairing(n, u)) / n
-        kernel[0] += 1 - share
-        kernel[u] += share / 2
-        kernel[-u % n] += share / 2
-    mean_pairing = np.fft.fft(kernel / len(offsets)).real
+    u = np.arange(1, n) if choices is None else np.array(choices)
+    share = 2 * paired(n, u) / n
+    kernel = (np.bincount(u, share / 2, minlength=n) + np.bincount(n - u, share / 2, minlength=n)) / len(u)
+    kernel[0] = 1 - share.mean()
+    mean_pairing = np.fft.fft(kernel).real
     return float(((a_idle**2 + b**2) + 2 * a_idle * b * mean_pairing)[1:].max())

@@ -34,10 +34,17 @@ def family(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int, 
         bound = signature.bind(n, *args, **options)
         bound.apply_defaults()
         made = single() if n == 1 else make(*bound.args, **bound.kwargs)
-        return cast(S, made._renamed(make.__name__, bound.arguments))
+        return cast(S, made._renamed(make.__name__, _label(make.__name__, n, bound), bound.arguments))
 
     _FAMILIES[make.__name__] = checked
-    return checked
+    return cast("Callable[Concatenate[int, P], S]", checked)
+
+
+def _label(name: str, n: int, call: inspect.BoundArguments) -> str:
+    """The call as one would type it, without the options that are at their defaults."""
+    defaults = call.signature.parameters
+    chosen = [f"{key}={value!r}" for key, value in call.arguments.items() if key != "n" and value != defaults[key].default]
+    return f"{name}({', '.join([str(n), *chosen])})"
 
 
 def families() -> dict[str, Family]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -50,8 +51,15 @@ class Schedule:
     n: int
     name: str
     parameters: Mapping[str, Any]
+    """What its family was called with, defaults included; empty for one's own graphs."""
+    label: str
+    """The name with its parameters, as one would type it: ``od_equidyn(8, eta=0.3)``."""
     period: int | None
     """After how many rounds it repeats; None when it never does (a random schedule)."""
+
+    _make_round: Callable[[int], Graph]
+    _known_factor: Callable[[], float] | None
+    _made: dict[int, Graph]
 
     def __init__(
         self,
@@ -60,11 +68,10 @@ class Schedule:
         n: int,
         period: int | None,
         name: str = "schedule",
-        parameters: Mapping[str, Any] | None = None,
         expected_factor: Callable[[], float] | None = None,
     ) -> None:
         _fill(self, n=n, period=period, _make_round=rounds, _known_factor=expected_factor, _made={})
-        _fill(self, name=name, parameters=MappingProxyType(dict(parameters or {})))
+        _fill(self, name=name, label=name, parameters=MappingProxyType({}))
 
     # ---- rounds --------------------------------------------------------------------------------------------------
 
@@ -72,14 +79,13 @@ class Schedule:
     def __getitem__(self, k: int) -> Graph: ...
     @overload
     def __getitem__(self, k: slice) -> Schedule: ...
-    def __getitem__(self, k: int | slice) -> Graph | Schedule:
+    def __getitem__(self, k: Any) -> Graph | Schedule:
         if isinstance(k, slice):
             return self._slice(k)
-        if isinstance(k, tuple):
-            raise TypeError(
-                f"{self.label}[{k[0]}, {k[1]}]: a topology is indexed by the round; for a weight use .W[{k[0]}, {k[1]}]"
-            )
-        k = int(k)
+        try:
+            k = operator.index(k)
+        except TypeError:
+            raise TypeError(f"{self.label}[{k!r}]: a topology is indexed by the round; for a weight use .W[i, j]") from None
         if k < 0:
             raise IndexError(f"round {k} of {self.label}: rounds are counted from 0")
         if self.period is not None:
@@ -96,7 +102,7 @@ class Schedule:
             if (len(self._made) + 1) * self.n > _REMEMBERED or (self.period is None and len(self._made) >= _ENDLESS_SAMPLE):
                 self._made.clear()
             made = self._make_round(k)
-            self._made[k] = made if made.name != "custom" else made._renamed(f"{self.label}[{k}]", {})
+            self._made[k] = made if made.name != "custom" else made._renamed(self.name, f"{self.label}[{k}]", {})
         return self._made[k]
 
     def _slice(self, k: slice) -> Schedule:
@@ -116,14 +122,6 @@ class Schedule:
 
     # ---- identity ------------------------------------------------------------------------------------------------
 
-    @property
-    def label(self) -> str:
-        """The name with the parameters it was made from, as one would type it: ``od_equidyn(8, eta=0.5, seed=0)``."""
-        if "n" not in self.parameters:
-            return self.name
-        options = "".join(f", {key}={value}" for key, value in self.parameters.items() if key != "n" and value is not None)
-        return f"{self.name}({self.parameters['n']}{options})"
-
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal weights, round for round, on every machine (an endless schedule: for its first rounds and name)."""
@@ -138,9 +136,9 @@ class Schedule:
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
-    def _renamed(self, name: str, parameters: Mapping[str, Any]) -> Self:
+    def _renamed(self, name: str, label: str, parameters: Mapping[str, Any]) -> Self:
         clone = object.__new__(type(self))
-        clone.__dict__.update(self.__dict__, name=name, parameters=MappingProxyType(dict(parameters)))
+        clone.__dict__.update(self.__dict__, name=name, label=label, parameters=MappingProxyType(dict(parameters)))
         return clone
 
     def __setattr__(self, attribute: str, value: object) -> None:
@@ -254,7 +252,7 @@ class Schedule:
         transfers = _common_fourier(rounds)
         if transfers is not None:
             product = np.prod(transfers, axis=0)
-            return float(np.abs(product[1:]).max()) ** (1 / self.period)
+            return float(np.abs(product[1:]).max() ** (1 / self.period))
 
         def forward(x: Vector) -> Vector:
             y = rounds[0]._two_buffers(x)
@@ -270,7 +268,7 @@ class Schedule:
             difference: Vector = y[: self.n] - x.mean()
             return difference
 
-        return spectrum.norm(forward, backward, self.n) ** (1 / self.period)
+        return float(spectrum.norm(forward, backward, self.n) ** (1 / self.period))
 
     @cached_property
     def expected_factor(self) -> float:
@@ -283,7 +281,7 @@ class Schedule:
         if self.n == 1:
             return 0.0
         if self._known_factor is not None:
-            return self._known_factor()
+            return float(self._known_factor())
         rounds = list(self._sample()) if self.period else [self[k] for k in range(8 * _ENDLESS_SAMPLE)]
         transfers = _common_fourier(rounds)
         if transfers is not None:
@@ -312,8 +310,9 @@ class Schedule:
         if self.n == 1:
             return ["one node, nothing to say"]
         rounds = "never repeats" if self.period is None else f"period {self.period}"
-        facts = [rounds, f"degree {self.degree}"]
+        facts = [rounds]
         if self.n <= spectrum.DENSE:
+            facts.append(f"degree {self.degree}")
             exact = self.rounds_to_exact
             facts.append(f"exact in {exact} rounds" if exact else f"rate {self.consensus_rate:.4g} a round")
         return facts
@@ -340,6 +339,8 @@ class Graph(Schedule):
     """The grid on which the nodes live, if they do: row-major, e.g. (3, 4) for a 3 × 4 torus."""
     positions: Vector | None
     """Where the nodes are in the plane, if they are somewhere: an (n, 2) array."""
+    source: str | None
+    """The label of the graph that the weights were given to, where a rule gave them."""
     period = 1
 
     def __init__(
@@ -347,20 +348,20 @@ class Graph(Schedule):
         pattern: sp.csr_array,
         *,
         name: str,
-        parameters: Mapping[str, Any] | None = None,
         connected: bool,
         shape: tuple[int, ...] | None = None,
         positions: Vector | None = None,
+        source: str | None = None,
     ) -> None:
-        _fill(self, n=pattern.shape[0], pattern=pattern, shape=shape, positions=positions, name=name)
-        _fill(self, parameters=MappingProxyType(dict(parameters or {})), _known_factor=None, _made={})
+        _fill(self, n=pattern.shape[0], pattern=pattern, shape=shape, positions=positions, source=source)
+        _fill(self, name=name, label=name, parameters=MappingProxyType({}), _known_factor=None, _made={})
         if connected and not self.connected:
             raise TopologyError(
                 f"{name}: the graph is in {_pieces(pattern)} pieces that cannot all reach each other, so its nodes can never "
                 f"agree; add edges, or say connected=False if that is meant"
             )
 
-    def _round(self, k: int) -> Self:
+    def _round(self, k: int) -> Self:  # noqa: ARG002  (the same in every round)
         return self
 
     def __getitem__(self, k: int | slice) -> Any:  # its rounds are of its own kind, more than the base class can promise
@@ -371,23 +372,25 @@ class Graph(Schedule):
     def in_neighbors(self, i: int) -> Integers:
         """The nodes that node i receives from, ascending."""
         i = self._node(i)
-        return self.pattern.indices[self.pattern.indptr[i] : self.pattern.indptr[i + 1]].astype(np.int64)
+        return _row(self.pattern, i)
 
     def out_neighbors(self, i: int) -> Integers:
         """The nodes that node i sends to, ascending."""
         i = self._node(i)
-        return self._outgoing.indices[self._outgoing.indptr[i] : self._outgoing.indptr[i + 1]].astype(np.int64)
+        return _row(self._outgoing, i)
 
     @property
     def edges(self) -> Integers:
         """All messages of a round, as rows (sender, receiver)."""
         coordinates = self._outgoing.tocoo()
-        return np.column_stack([coordinates.row, coordinates.col]).astype(np.int64)
+        pairs: Integers = np.column_stack([coordinates.row, coordinates.col]).astype(np.int64)
+        return pairs
 
     @property
     def in_degrees(self) -> Integers:
         """How many messages each node receives in a round."""
-        return np.diff(self.pattern.indptr).astype(np.int64)
+        counts: Integers = np.diff(self.pattern.indptr).astype(np.int64)
+        return counts
 
     @property
     def out_degrees(self) -> Integers:
@@ -494,16 +497,14 @@ class Topology(Graph):
         W: ArrayLike | sp.sparray | sp.spmatrix,
         *,
         name: str = "custom",
-        parameters: Mapping[str, Any] | None = None,
         signed: bool = False,
         connected: bool = True,
         shape: tuple[int, ...] | None = None,
         positions: Vector | None = None,
+        source: str | None = None,
     ) -> None:
         matrix = _checked(W, signed=signed)
-        super().__init__(
-            _off_diagonal(matrix), name=name, parameters=parameters, connected=connected, shape=shape, positions=positions
-        )
+        super().__init__(_off_diagonal(matrix), name=name, connected=connected, shape=shape, positions=positions, source=source)
         _fill(self, matrix=matrix)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -730,6 +731,11 @@ def _off_diagonal(matrix: sp.csr_array) -> sp.csr_array:
     pattern = sp.csr_array((np.ones(int(off.sum()), dtype=bool), (entries.row[off], entries.col[off])), shape=matrix.shape)
     pattern.sort_indices()
     return pattern
+
+
+def _row(pattern: sp.csr_array, i: int) -> Integers:
+    columns: Integers = pattern.indices[pattern.indptr[i] : pattern.indptr[i + 1]].astype(np.int64)
+    return columns
 
 
 def _entries(matrix: sp.csr_array, where: NDArray[np.bool_]) -> tuple[Integers, Integers]:

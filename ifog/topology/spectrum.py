@@ -55,8 +55,9 @@ def gap(matrix: sp.csr_array, shapes: tuple[Shape, ...], *, symmetric: bool, dou
         return 1.0
     for shape in shapes:
         eigenvalues = fourier(matrix, shape)
-        if eigenvalues is not None:  # W is normal, so its norm is its largest eigenvalue
-            return 1.0 - max(abs(eigenvalues[0] - 1.0), float(np.abs(eigenvalues[1:]).max()))
+        if eigenvalues is not None:  # W is normal, so its norm is the largest modulus away from the constant vector
+            slowest = 1 + int(np.abs(eigenvalues[1:]).argmax())
+            return _gap_at(matrix, shape, slowest)
     if n <= DENSE:
         return 1.0 - _dense_norm(matrix.toarray(), symmetric=symmetric and doubly_stochastic)
     if not doubly_stochastic:
@@ -67,8 +68,7 @@ def gap(matrix: sp.csr_array, shapes: tuple[Shape, ...], *, symmetric: bool, dou
         lowest = float(2 * matrix.diagonal().min() - 1)
         return upper if -lowest <= 1 - upper else min(upper, 1 + smallest(matrix))
     # singular values of W are the roots of the eigenvalues of WᵀW, itself symmetric and doubly stochastic
-    squared = _second_gap(sp.csr_array(matrix.T @ matrix))
-    return squared / (1 + math.sqrt(max(0.0, 1 - squared)))  # 1 − √(1 − s), without its cancellation
+    return _one_minus_root(_second_gap(sp.csr_array(matrix.T @ matrix)))
 
 
 def smallest(matrix: sp.csr_array) -> float:
@@ -100,6 +100,24 @@ def laplacian_extremes(laplacian: sp.csr_array) -> tuple[float, float]:
     second = scale * _second_gap(sp.csr_array(sp.eye_array(n) - laplacian / scale))
     largest = spla.eigsh(laplacian, k=1, which="LA", tol=1e-8, ncv=60, v0=_start(n), return_eigenvectors=False)[0]
     return second, float(largest)
+
+
+def _gap_at(matrix: sp.csr_array, shape: Shape, frequency: int) -> float:
+    """1 − |λ| at one frequency of a convolution Σ w_o Pᵒ, from 1 − λ = Σ w_o (1 − e^{−iθ}) without cancellation."""
+    n = matrix.shape[0]
+    kernel = matrix @ np.eye(1, n)[0]
+    offsets = np.flatnonzero(kernel)
+    turns = np.zeros(len(offsets))
+    for m, offset, side in zip(np.unravel_index(frequency, shape), np.unravel_index(offsets, shape), shape, strict=True):
+        turns += m * offset % side / side
+    real = float(kernel[offsets] @ (2 * np.sin(np.pi * turns) ** 2))
+    imaginary = float(kernel[offsets] @ np.sin(2 * np.pi * turns))
+    return _one_minus_root(2 * real - real**2 - imaginary**2)
+
+
+def _one_minus_root(s: float) -> float:
+    """1 − √(1 − s), without its cancellation for small s."""
+    return s / (1 + math.sqrt(max(0.0, 1 - s)))
 
 
 def _dense_norm(W: Vector, *, symmetric: bool) -> float:
