@@ -31,7 +31,11 @@ def family(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int, 
     @functools.wraps(make)
     def checked(n: int, *args: P.args, **options: P.kwargs) -> S:
         n = whole("n", n, minimum=1)
-        bound = signature.bind(n, *args, **options)
+        try:
+            bound = signature.bind(n, *args, **options)
+        except TypeError as error:
+            call = str(signature.replace(return_annotation=signature.empty)).replace("'", "")
+            raise TypeError(f"{make.__name__}: {error}; it is {make.__name__}{call}") from None
         bound.apply_defaults()
         made = single() if n == 1 else make(*bound.args, **bound.kwargs)
         return cast(S, made._renamed(make.__name__, _label(make.__name__, n, bound), bound.arguments))

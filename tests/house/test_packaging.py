@@ -97,6 +97,23 @@ def test_public_names_are_complete_and_importable():
     assert set(python(code).split()) == written
 
 
+@pytest.mark.slow
+def test_type_checkers_read_the_public_names(tmp_path):
+    snippet = """
+import ifog
+reveal_type(ifog.topology.ring(8).rho)
+reveal_type(ifog.Topology([[1.0]]))
+ifog.topology.grid(9, row=3)
+ifog.topology.no_such_graph
+"""
+    (tmp_path / "snippet.py").write_text(snippet)
+    run = subprocess.run([sys.executable, "-m", "mypy", "snippet.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert 'Revealed type is "float"' in run.stdout
+    assert 'Revealed type is "ifog.topology.graph.Topology"' in run.stdout
+    assert 'Unexpected keyword argument "row" for "grid"' in run.stdout
+    assert 'has no attribute "no_such_graph"' in run.stdout
+
+
 def test_everything_public_in_topology_is_exported():
     from ifog import topology
 
