@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .families import family, whole
+from .arguments import whole
+from .families import family
 from .graph import Schedule, Topology, from_pairs
 
 Nodes = NDArray[np.int64]

@@ -14,7 +14,6 @@ Start with a = x and any finite b.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -24,8 +23,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..errors import TopologyError
-from .families import family, log2_ceil
-from .graph import Graph, Schedule, _freeze
+from .arguments import log2_ceil
+from .families import family
+from .graph import Graph, Schedule, _digest, _read_only
 
 
 class Coefficients(NamedTuple):
@@ -67,16 +67,12 @@ class Exchange(Graph):
         )
         matrix = sp.csr_array(sp.block_array(blocks))
         matrix.eliminate_zeros()
-        return _freeze(matrix)
+        _read_only(matrix.data, matrix.indices, matrix.indptr)
+        return matrix
 
     @property
     def W(self) -> NoReturn:
         """Refused by name: a round of CECA works on two buffers."""
-        raise self._no_matrix()
-
-    @property
-    def weights_matrix(self) -> NoReturn:
-        """Refused by name, like W."""
         raise self._no_matrix()
 
     def __matmul__(self, x: Any) -> NoReturn:
@@ -105,11 +101,10 @@ class Exchange(Graph):
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal peers and coefficients, on every machine."""
-        return hashlib.sha256(
-            repr((self.n, self.coefficients)).encode() + self.pattern.indices.astype(np.int64).tobytes()
-        ).hexdigest()
+        return _digest("exchange", self.n, self.coefficients, self.pattern.indices)
 
-    def _two_buffers(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def start(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The two buffers [x; 0]."""
         return np.concatenate([x, np.zeros_like(x)])
 
     def _facts(self) -> list[str]:
@@ -125,7 +120,7 @@ def ceca(n: int, *, ports: int = 2) -> Schedule:
     >>> [ceca(n).rounds_to_exact for n in (3, 6, 12, 100)]
     [2, 3, 4, 7]
     """
-    if ports not in (1, 2):
+    if isinstance(ports, bool) or ports not in (1, 2):
         raise TopologyError(f"ports={ports!r}: 2 (send to one peer, receive from another) or 1 (talk in pairs)")
     if ports == 1 and n % 2:
         raise TopologyError(f"ceca(n={n}, ports=1): pairs need an even n; ceca({n}) with two ports works for every n")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TopologyError, TopologyWarning
-from .families import family, power_of_two, whole
+from .arguments import power_of_two, whole
+from .families import family
 from .graph import Schedule, Topology, circulant, from_pairs
 
 

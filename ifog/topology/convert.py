@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import TopologyError
+from .arguments import real, whole
 from .families import make
 from .graph import Graph, Schedule, Topology
 from .weights import rules
@@ -63,6 +64,8 @@ def from_networkx(
                     f"weights[{receiver!r}, {sender!r}] = {weight}: the graph has no edge from {sender!r} to {receiver!r}"
                 )
             entries[i, j] = weight
+    for (i, j), weight in entries.items():
+        real("weights", weight, f"the weight that node {i} puts on node {j} must be a finite number")
     return Topology(_with_own_share(pattern.shape[0], entries), name=name, signed=signed, connected=connected)
 
 
@@ -106,11 +109,15 @@ def schedule(
     >>> schedule([nx.Graph([(0, 1), (2, 3)]), nx.Graph([(1, 2), (3, 0)])], n=4).rounds_to_exact
     2
     """
+    if n is not None:
+        n = whole("n", n, minimum=1)
     if callable(rounds):
         if n is None:
             raise TopologyError("schedule(function) needs the number of nodes, n=…")
         made = Schedule(partial(_round, rounds, n), n=n, period=None, name=name)
     else:
+        if isinstance(rounds, str | Schedule) or not isinstance(rounds, Iterable):
+            raise TopologyError(f"rounds={rounds!r:.80}: a list of graphs, or a function from the round's number to a graph")
         listed = [_as_round(graph, n) for graph in rounds]
         if not listed:
             raise TopologyError("rounds is empty: a schedule has at least one round")
@@ -131,6 +138,13 @@ def _round(rounds: Callable[[int], Any], n: int, k: int) -> Graph:
 
 
 def _as_round(graph: Any, n: int | None) -> Graph:
+    found = _any_round(graph, n)
+    if n is not None and found.n != n:
+        raise TopologyError(f"the round {found.label} has {found.n} nodes: all rounds must have n={n}")
+    return found
+
+
+def _any_round(graph: Any, n: int | None) -> Graph:
     if isinstance(graph, Graph):
         return graph
     if isinstance(graph, Schedule):

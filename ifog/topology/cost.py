@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import TopologyError
-from .families import log2_ceil, whole
+from .arguments import log2_ceil, real, share, whole
 from .graph import Schedule
 
 if TYPE_CHECKING:
@@ -35,12 +35,10 @@ class Link:
 
     def __post_init__(self) -> None:
         for name in ("latency", "overhead"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise TopologyError(f"{name}={getattr(self, name)!r}: seconds, zero or more")
-        for name in ("bandwidth", "collective_bandwidth"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise TopologyError(f"{name}={value!r}: bytes per second, more than zero")
+            real(name, getattr(self, name), "seconds, zero or more", at_least=0)
+        real("bandwidth", self.bandwidth, "bytes per second, more than zero", above=0)
+        if self.collective_bandwidth is not None:
+            real("collective_bandwidth", self.collective_bandwidth, "bytes per second, more than zero", above=0)
 
     def message(self, size: float) -> float:
         """Seconds for one message of a collective."""
@@ -65,8 +63,8 @@ def round_time(schedule: Schedule, size: float, link: Link | str = "25GbE", *, o
     >>> round(round_time(exponential(8), size=102e6) * 1e3, 1)    # milliseconds for ResNet-50 in float32
     98.0
     """
-    link = _link(link)
-    size = _size(size)
+    _check_schedule("round_time", schedule)
+    link, size = _link(link), _size(size)
     times = []
     for graph in schedule._sample():
         busiest = max(int(graph.out_degrees.max()), int(graph.in_degrees.max()))
@@ -80,29 +78,32 @@ def round_time(schedule: Schedule, size: float, link: Link | str = "25GbE", *, o
 
 def parameter_server(n: int, size: float, link: Link | str = "25GbE") -> float:
     """One node collects everything and sends it back: 2 (L + nM/B). Its own link is the bottleneck."""
-    link = _link(link)
+    n, size, link = _checked(n, size, link)
     return 2 * link.message(n * size) if n > 1 else 0.0
 
 
 def sharded_parameter_server(n: int, size: float, link: Link | str = "25GbE") -> float:
     """Every node serves 1/n of the vector: 2 (L + (n−1)/n M/B)."""
-    return 2 * _link(link).message((n - 1) / n * size) if n > 1 else 0.0
+    n, size, link = _checked(n, size, link)
+    return 2 * link.message((n - 1) / n * size) if n > 1 else 0.0
 
 
 def ring_allreduce(n: int, size: float, link: Link | str = "25GbE") -> float:
     """Twice around the ring in n pieces: 2(n−1) L + 2(n−1)/n M/B. Optimal in bytes, slow in latency."""
-    return 2 * (n - 1) * _link(link).message(size / n)
+    n, size, link = _checked(n, size, link)
+    return 2 * (n - 1) * link.message(size / n)
 
 
 def halving_doubling(n: int, size: float, link: Link | str = "25GbE") -> float:
     """Recursive halving and doubling: 2⌈log₂ n⌉ L + 2(n−1)/n M/B."""
-    link = _link(link)
+    n, size, link = _checked(n, size, link)
     return 2 * log2_ceil(n) * link.latency + 2 * (n - 1) / n * (link.message(size) - link.latency)
 
 
 def recursive_doubling(n: int, size: float, link: Link | str = "25GbE") -> float:
     """⌈log₂ n⌉ exchanges of the whole vector: ⌈log₂ n⌉ (L + M/B)."""
-    return log2_ceil(n) * _link(link).message(size)
+    n, size, link = _checked(n, size, link)
+    return log2_ceil(n) * link.message(size)
 
 
 def tree_allreduce(n: int, size: float, link: Link | str = "25GbE") -> float:
@@ -112,7 +113,7 @@ def tree_allreduce(n: int, size: float, link: Link | str = "25GbE") -> float:
 
 def double_tree_allreduce(n: int, size: float, link: Link | str = "25GbE") -> float:
     """Two trees, each with half of the vector, pipelined: about 2⌈log₂ n⌉ L + 2M/B."""
-    link = _link(link)
+    n, size, link = _checked(n, size, link)
     return 2 * log2_ceil(n) * link.latency + 2 * (link.message(size) - link.latency) if n > 1 else 0.0
 
 
@@ -155,15 +156,13 @@ def compare(
     import pandas as pd
 
     for schedule in schedules:
-        if not isinstance(schedule, Schedule):
-            raise TopologyError(f"compare({schedule!r:.40}): give topologies and schedules, e.g. compare(ring(8), size=102e6)")
+        _check_schedule("compare", schedule)
     sizes = {schedule.n for schedule in schedules} | ({whole("n", n, minimum=1)} if n is not None else set())
     if len(sizes) != 1:
         raise TopologyError(
             f"compare(...): topologies of {sorted(sizes) or 'no'} nodes; give at least one, all with the same n"
         )
-    if not 0 < accuracy < 1:
-        raise TopologyError(f"accuracy={accuracy!r}: what may be left of a disagreement, between 0 and 1")
+    accuracy = share("accuracy", accuracy, with_one=False)
     (n,) = sizes
     size = _size(size)
     rows: list[tuple[str, int, float, float, float, float, float]] = []
@@ -185,18 +184,29 @@ def _rounds_until(schedule: Schedule, accuracy: float) -> float:
         return exact
     if schedule.consensus_rate >= 1:
         return math.inf
+    if schedule.consensus_rate == 0:
+        return 1
     return math.ceil(math.log(accuracy) / math.log(schedule.consensus_rate))
+
+
+def _checked(n: int, size: float, link: Link | str) -> tuple[int, float, Link]:
+    return whole("n", n, minimum=1), _size(size), _link(link)
+
+
+def _check_schedule(function: str, schedule: Schedule) -> None:
+    if not isinstance(schedule, Schedule):
+        raise TopologyError(
+            f"{function}({schedule!r:.40}): give topologies and schedules, e.g. {function}(ring(8), size=102e6)"
+        )
 
 
 def _link(link: Link | str) -> Link:
     if isinstance(link, Link):
         return link
-    if link not in LINKS:
+    if not isinstance(link, str) or link not in LINKS:
         raise TopologyError(f"link={link!r}: one of {', '.join(map(repr, LINKS))}, or Link(latency=…, bandwidth=…)")
     return LINKS[link]
 
 
 def _size(size: float) -> float:
-    if isinstance(size, bool) or not isinstance(size, int | float) or not (math.isfinite(size) and size >= 0):
-        raise TopologyError(f"size={size!r}: the bytes of one message, zero or more, e.g. 4 * number_of_parameters")
-    return float(size)
+    return real("size", size, "the bytes of one message, zero or more, e.g. 4 * number_of_parameters", at_least=0)

@@ -175,7 +175,7 @@ def _heat_map(graph: Graph, size: int, cells: int = 64) -> str:
     cells = min(cells, graph.n)
     rows, columns = matrix.row.astype(np.int64) * cells // graph.n, matrix.col.astype(np.int64) * cells // graph.n
     weight = np.bincount(rows * cells + columns, np.abs(matrix.data.astype(np.float64)), minlength=cells * cells)
-    shade = np.sqrt(weight / weight.max()).reshape(cells, cells)
+    shade = np.sqrt(weight / (weight.max() or 1.0)).reshape(cells, cells)
     rgb = np.array([int(_NODE_COLOUR[k : k + 2], 16) for k in (1, 3, 5)], dtype=np.uint8)
     pixels = np.empty((cells, cells, 4), dtype=np.uint8)
     pixels[..., :3], pixels[..., 3] = rgb, np.round(255 * shade)

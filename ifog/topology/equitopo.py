@@ -9,14 +9,15 @@ All four are built from A(u) = (n−1)/n Pᵘ + 1/n I, where (Pᵘx)ᵢ = xᵢ�
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TopologyError
-from .families import between, family, log2_ceil, whole
+from .arguments import log2_ceil, share, whole
+from .families import family
 from .graph import Schedule, Topology, circulant, from_pairs
 
 
@@ -47,7 +48,7 @@ def od_equidyn(n: int, *, eta: float = 0.5, seed: int = 0, offsets: Sequence[int
     E‖Wx − mean‖² ≤ ((1−η)² + η²(1 − 2/n)) ‖x − mean‖² exactly: at η = 1/2 less than one half, whatever n. ``offsets``
     draws u from a few values only.
     """
-    eta = between("eta", eta, 0, 1)
+    eta, seed = share("eta", eta), whole("seed", seed, minimum=0)
     choices = _choices(n, offsets)
     factor = partial(_od_factor, n, eta) if choices is None else None
     return Schedule(partial(_od_round, n, eta, seed, choices), n=n, period=None, expected_factor=factor)
@@ -59,7 +60,7 @@ def ou_equidyn(n: int, *, eta: float = 0.5, seed: int = 0, offsets: Sequence[int
 
     W = (1 − η) I + η (1/n I + (n−1)/n M) with the pairing M; a node that finds no partner idles.
     """
-    eta = between("eta", eta, 0, 1)
+    eta, seed = share("eta", eta), whole("seed", seed, minimum=0)
     choices = _choices(n, offsets)
     factor = partial(_ou_factor, n, eta, choices)
     return Schedule(partial(_ou_round, n, eta, seed, choices), n=n, period=None, expected_factor=factor)
@@ -85,7 +86,11 @@ def _mean_basis(n: int, offsets: list[int]) -> dict[int, float]:
 def _choices(n: int, offsets: Sequence[int] | None) -> tuple[int, ...] | None:
     if offsets is None:
         return None
+    if not isinstance(offsets, Iterable):
+        raise TopologyError(f"offsets={offsets!r}: a list of distances between 1 and {n - 1}, such as [1, {n // 2 or 1}]")
     choices = tuple(whole("offsets", u, minimum=1, maximum=n - 1) for u in offsets)
+    if not choices:
+        raise TopologyError(f"offsets=[]: give at least one distance between 1 and {n - 1}")
     if math.gcd(n, *choices) != 1:
         raise TopologyError(f"offsets={list(choices)}: they and n={n} have a common divisor, so some nodes would never meet")
     return choices

@@ -6,7 +6,8 @@ import warnings
 from functools import partial
 
 from ..errors import TopologyWarning
-from .families import family, log2_ceil, whole
+from .arguments import log2_ceil, whole
+from .families import family
 from .graph import Schedule, Topology, circulant
 
 
@@ -45,9 +46,10 @@ def one_peer_exponential(n: int, *, base: int = 2) -> Schedule:
     """
     base = whole("base", base, minimum=2)
     powers = _powers(base, n)
-    if base == 2 and n & (n - 1):
+    if base ** len(powers) % n:
+        power = "a power of two" if base == 2 else f"a divisor of {base}^{len(powers)}"
         warnings.warn(
-            f"one_peer_exponential(n={n}) never averages exactly, because n is not a power of two; "
+            f"one_peer_exponential(n={n}) never averages exactly, because n is not {power}; "
             f"ceca({n}) does, in {log2_ceil(n)} rounds, and base_graph({n}) too",
             TopologyWarning,
             stacklevel=3,

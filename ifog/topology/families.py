@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import operator
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from ..errors import TopologyError
+from .arguments import whole
 from .graph import Schedule, Topology
 
 Family: TypeAlias = Callable[..., Schedule]
@@ -70,44 +70,3 @@ def make(name: str, n: int, **options: Any) -> Schedule:
 def single() -> Topology:
     """The graph of one node: nobody to talk to, and its mean is its own value."""
     return Topology(np.ones((1, 1)))
-
-
-# ---- checks that the families share ------------------------------------------------------------------------------------
-
-
-def whole(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
-    """The value as an int in the given range, or an error that names the argument."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TopologyError(f"{name}={value!r}: {name} must be a whole number, at least {minimum}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        upto = "" if maximum is None else f" and at most {maximum}"
-        raise TopologyError(f"{name}={number}: {name} must be at least {minimum}{upto}")
-    return number
-
-
-def between(name: str, value: Any, low: float, high: float) -> float:
-    """The value as a float in (low, high], or an error that names the argument."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TopologyError(f"{name}={value!r}: {name} must be a number above {low:g} and at most {high:g}") from None
-    if not low < number <= high:
-        raise TopologyError(f"{name}={number:g}: {name} must be above {low:g} and at most {high:g}")
-    return number
-
-
-def log2_ceil(n: int) -> int:
-    """⌈log₂ n⌉ in integers: floating-point logarithms go wrong for large n."""
-    return (n - 1).bit_length()
-
-
-def power_of_two(n: int, family_name: str, instead: str) -> int:
-    """The exponent of a power of two, or an error that says which sizes are near."""
-    if n & (n - 1):
-        below = 1 << (n.bit_length() - 1)
-        raise TopologyError(f"{family_name}(n={n}): n must be a power of two, such as {below} or {2 * below}; {instead}")
-    return n.bit_length() - 1

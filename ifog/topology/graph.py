@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import TopologyError
 from . import spectrum
+from .arguments import whole
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -125,6 +126,8 @@ class Schedule:
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal weights, round for round, on every machine (an endless schedule: for its first rounds and name)."""
+        if self.period == 1:
+            return self[0].fingerprint
         digest = hashlib.sha256(repr((self.n, self.period, self.label if self.period is None else "")).encode())
         for graph in self._sample():
             digest.update(graph.fingerprint.encode())
@@ -143,6 +146,9 @@ class Schedule:
 
     def __setattr__(self, attribute: str, value: object) -> None:
         raise AttributeError(f"{self.label} cannot be changed ({attribute} = …): make a new topology instead")
+
+    def __delattr__(self, attribute: str) -> None:
+        raise AttributeError(f"{self.label} cannot be changed (del {attribute}): make a new topology instead")
 
     def __getstate__(self) -> dict[str, Any]:
         # what can be worked out again does not travel; a mappingproxy cannot
@@ -202,7 +208,8 @@ class Schedule:
     @cached_property
     def jointly_connected(self) -> bool:
         """Whether every node reaches every other through the rounds taken together."""
-        most = self.period or max(_ENDLESS_SAMPLE, 4 * self.n)
+        # one random edge a round meets everybody after some n ln n / 2 rounds: endless schedules get eight times that
+        most = self.period or 4 * self.n * self.n.bit_length()
         union = self[0].pattern
         for k in range(most):
             union = union + self[k].pattern
@@ -220,21 +227,26 @@ class Schedule:
         Looked for in the first two periods, by sending random values through the rounds. Slow averaging also ends in
         rounding errors, but only exact averaging gets there in one jump.
         """
-        state = self[0]._two_buffers(np.random.default_rng(0).standard_normal((self.n, 4)))
-        values = state[: self.n]
-        mean = values.mean(axis=0)
-        start = before = float(np.abs(values - mean).max())
         if self.n == 1:
             return 0
         if self.period is None:
-            return None
-        for k in range(2 * self.period):
+            return 1 if self._known_factor is not None and self._known_factor() == 0 else None
+        state = self[0].start(np.random.default_rng(0).standard_normal((self.n, 4)))
+        values = state[: self.n]
+        mean = values.mean(axis=0)
+        start = before = float(np.abs(values - mean).max())
+        for k in range(self._rounds_worth_trying):
             state = self[k].matrix @ state
             left = float(np.abs(state[: self.n] - mean).max())
             if left < _EXACT * start:
                 return k + 1 if before > _ABRUPT * start else None
             before = left
         return None
+
+    @property
+    def _rounds_worth_trying(self) -> int:
+        """After how many rounds exact averaging would have been seen."""
+        return 2 * (self.period or 0)
 
     @cached_property
     def consensus_rate(self) -> float:
@@ -255,14 +267,14 @@ class Schedule:
             return float(np.abs(product[1:]).max() ** (1 / self.period))
 
         def forward(x: Vector) -> Vector:
-            y = rounds[0]._two_buffers(x)
+            y = rounds[0].start(x)
             for graph in rounds:
                 y = graph.matrix @ y
             difference: Vector = y[: self.n] - x.mean()
             return difference
 
         def backward(x: Vector) -> Vector:
-            y = rounds[0]._two_buffers(x)
+            y = rounds[0].start(x)
             for graph in reversed(rounds):
                 y = graph.matrix.T @ y
             difference: Vector = y[: self.n] - x.mean()
@@ -283,10 +295,15 @@ class Schedule:
         if self._known_factor is not None:
             return float(self._known_factor())
         rounds = list(self._sample()) if self.period else [self[k] for k in range(8 * _ENDLESS_SAMPLE)]
+        if not all(isinstance(graph, Topology) for graph in rounds):
+            raise TopologyError(
+                f"{self.label} has no expected_factor: a single round of it, on two buffers, averages nothing, but all rounds "
+                f"together do; see rounds_to_exact and consensus_rate"
+            )
         transfers = _common_fourier(rounds)
         if transfers is not None:
             return float((np.abs(transfers[:, 1:]) ** 2).mean(axis=0).max())
-        matrices = [graph.weights_matrix for graph in rounds]
+        matrices = [graph.matrix for graph in rounds]
 
         def deviation_energy(x: Vector) -> Vector:
             centred = x - x.mean()
@@ -353,13 +370,25 @@ class Graph(Schedule):
         positions: Vector | None = None,
         source: str | None = None,
     ) -> None:
+        if positions is not None:
+            positions = np.array(positions, dtype=np.float64)
         _fill(self, n=pattern.shape[0], pattern=pattern, shape=shape, positions=positions, source=source)
+        self._freeze()
         _fill(self, name=name, label=name, parameters=MappingProxyType({}), _known_factor=None, _made={})
         if connected and not self.connected:
             raise TopologyError(
                 f"{name}: the graph is in {_pieces(pattern)} pieces that cannot all reach each other, so its nodes can never "
                 f"agree; add edges, or say connected=False if that is meant"
             )
+
+    def _freeze(self) -> None:
+        _read_only(self.pattern.data, self.pattern.indices, self.pattern.indptr)
+        if self.positions is not None:
+            _read_only(self.positions)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._freeze()  # a pickle forgets it
 
     def _round(self, k: int) -> Self:  # noqa: ARG002  (the same in every round)
         return self
@@ -453,19 +482,45 @@ class Graph(Schedule):
             raise TopologyError(f"node {i} of {self.label}: its nodes are 0 to {self.n - 1}")
         return i % self.n
 
-    # ---- what a round does; weights come with the subclasses ---------------------------------------------------------
-
-    matrix: sp.csr_array
-    """One round as a sparse matrix, acting on what `rounds_to_exact` and friends send through it."""
+    # ---- what a round does -------------------------------------------------------------------------------------------
 
     @property
-    def weights_matrix(self) -> sp.csr_array:
-        """The n × n matrix W, sparse."""
-        raise NotImplementedError
+    def matrix(self) -> sp.csr_array:
+        """The round as a sparse, read-only matrix."""
+        raise TopologyError(f"{self.label} has no weights: choose a rule that gives them, such as metropolis(graph)")
 
-    def _two_buffers(self, x: Vector) -> Vector:
-        """The values x as the round's matrix expects them (a two-buffer round starts with an empty second buffer)."""
+    def start(self, x: Vector) -> Vector:
+        """The values x in the form that `matrix` acts on: x itself, or for a round with two buffers, x above zeros."""
         return x
+
+    @cached_property
+    def row_stochastic(self) -> bool:
+        """Every row sums to one: nodes that agree stay in agreement."""
+        return _sums_to_one(self.matrix, axis=1)
+
+    @cached_property
+    def column_stochastic(self) -> bool:
+        """Every column sums to one: the sum over all nodes is kept."""
+        return _sums_to_one(self.matrix, axis=0)
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """W = Wᵀ."""
+        return not self.directed and float(abs(self.matrix - self.matrix.T).max()) <= 1e-12
+
+    # ---- identity and text ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for equal edges, on every machine."""
+        return _digest("graph", self.n, self.pattern.indptr, self.pattern.indices)
+
+    def _slice(self, k: slice) -> Self:
+        super()._slice(k)  # for its checks
+        return self
+
+    def _facts(self) -> list[str]:
+        return [f"degree {self.degree}", "directed" if self.directed else "undirected", "no weights"]
 
     def to_networkx(self) -> nx.DiGraph[int]:
         """As a networkx DiGraph with an edge from sender to receiver."""
@@ -489,8 +544,7 @@ class Topology(Graph):
     ``signed=True``. The graph must be strongly connected unless ``connected=False``.
     """
 
-    matrix: sp.csr_array
-    """W, sparse, read-only."""
+    _matrix: sp.csr_array
 
     def __init__(
         self,
@@ -504,17 +558,17 @@ class Topology(Graph):
         source: str | None = None,
     ) -> None:
         matrix = _checked(W, signed=signed)
+        _fill(self, _matrix=matrix)
         super().__init__(_off_diagonal(matrix), name=name, connected=connected, shape=shape, positions=positions, source=source)
-        _fill(self, matrix=matrix)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        _freeze(self.matrix)
+    def _freeze(self) -> None:
+        super()._freeze()
+        _read_only(self._matrix.data, self._matrix.indices, self._matrix.indptr)
 
     @property
-    def weights_matrix(self) -> sp.csr_array:
-        """The n × n matrix W, sparse."""
-        return self.matrix
+    def matrix(self) -> sp.csr_array:
+        """W, sparse, read-only."""
+        return self._matrix
 
     @property
     def W(self) -> Vector:
@@ -535,27 +589,15 @@ class Topology(Graph):
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal weights, on every machine."""
-        digest = hashlib.sha256(str(self.n).encode())
-        for part in (self.matrix.indptr.astype(np.int64), self.matrix.indices.astype(np.int64), self.matrix.data):
-            digest.update(part.tobytes())
-        return digest.hexdigest()
+        return _digest("topology", self.n, self.matrix.indptr, self.matrix.indices, self.matrix.data)
 
     # ---- properties of W -----------------------------------------------------------------------------------------
 
-    @cached_property
-    def row_stochastic(self) -> bool:
-        """Every row sums to one: nodes that agree stay in agreement."""
-        return _sums_to_one(self.matrix, axis=1)
-
-    @cached_property
-    def column_stochastic(self) -> bool:
-        """Every column sums to one: the sum over all nodes is kept."""
-        return _sums_to_one(self.matrix, axis=0)
-
-    @cached_property
-    def symmetric(self) -> bool:
-        """W = Wᵀ."""
-        return not self.directed and float(abs(self.matrix - self.matrix.T).max()) <= 1e-12
+    @property
+    def _rounds_worth_trying(self) -> int:
+        # a matrix that is diagonal in an orthonormal basis loses all disagreement at once or never
+        normal = self.symmetric or any(spectrum.fourier(self.matrix, shape) is not None for shape in self._shapes)
+        return 1 if normal else min(self.n, 128)
 
     @cached_property
     def positive_definite(self) -> bool:
@@ -597,7 +639,9 @@ class Topology(Graph):
                     f"{spectrum.DENSE_LIMIT:,} for a graph without translations): .rho and .gap work for any n"
                 )
             values = np.linalg.eigvalsh(self.W) if self.symmetric else np.linalg.eigvals(self.W)
-        return values[np.argsort(-np.abs(values), kind="stable")]
+        ordered = values[np.argsort(-np.abs(values), kind="stable")]
+        _read_only(ordered)
+        return ordered
 
     @cached_property
     def smallest_eigenvalue(self) -> float:
@@ -622,6 +666,7 @@ class Topology(Graph):
         graph: nx.DiGraph[int] = nx.DiGraph(name=self.label)
         graph.add_nodes_from(range(self.n))
         entries = self.matrix.tocoo()
+        graph.add_weighted_edges_from((i, i, 0.0) for i in np.flatnonzero(self.matrix.diagonal() == 0).tolist())
         graph.add_weighted_edges_from(zip(entries.col.tolist(), entries.row.tolist(), entries.data.tolist(), strict=True))
         return graph
 
@@ -632,7 +677,8 @@ class Topology(Graph):
             return ["one node, nothing to say"]
         facts = [f"degree {self.degree}"]
         if self.n <= spectrum.DENSE or "gap" in self.__dict__:
-            facts.insert(0, f"ρ = {self.rho:.4g}" if self.gap > 1e-3 else f"1 − ρ = {self.gap:.3g}")
+            rho = 0.0 if self.rho < 1e-12 else self.rho
+            facts.insert(0, f"ρ = {rho:.4g}" if self.gap > 1e-3 else f"1 − ρ = {self.gap:.3g}")
         return [*facts, *self.kind]
 
     @property
@@ -665,6 +711,9 @@ def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -
     >>> circulant(8, {0: 0.5, 1: 0.5}).rho     # the ring in one direction: cos(π/8)
     0.9238795325112867
     """
+    n = whole("n", n, minimum=1)
+    if not weights:
+        raise TopologyError("weights is empty: give at least the node's own, {0: 1.0}")
     nodes = np.arange(n)
     rows = np.tile(nodes, len(weights))
     columns = np.concatenate([(nodes - offset) % n for offset in weights])
@@ -674,8 +723,18 @@ def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -
 
 def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> Topology:
     """A symmetric topology from undirected edges (i, j) and a weight for each; the rest of each row is the node's own."""
-    i, j = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
-    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), i.shape)
+    n = whole("n", n, minimum=1)
+    pairs = np.asarray(pairs, dtype=np.int64)
+    if pairs.size and (pairs.ndim != 2 or pairs.shape[1] != 2):
+        raise TopologyError(f"pairs has shape {pairs.shape}: it is a list of pairs (i, j) of nodes, such as [(0, 1), (1, 2)]")
+    i, j = pairs.reshape(-1, 2).T
+    outside = (pairs < 0) | (pairs >= n)
+    if outside.any():
+        raise TopologyError(f"pairs has the node {pairs[outside][0]}: with n={n}, the nodes are 0 to {n - 1}")
+    w = np.asarray(weights, dtype=np.float64)
+    if w.ndim and w.shape != i.shape:
+        raise TopologyError(f"weights has shape {w.shape}: one weight, or one for each of the {len(i)} pairs")
+    w = np.broadcast_to(w, i.shape)
     given = np.bincount(i, w, minlength=n) + np.bincount(j, w, minlength=n)
     diagonal = np.arange(n)
     data = np.concatenate([w, w, 1 - given])
@@ -683,10 +742,21 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
     return Topology(sp.coo_array((data, (rows, columns)), shape=(n, n)), **options)
 
 
+def as_array(name: str, matrix: Any) -> Any:
+    """A sparse array as it is, anything else as a numpy array, or an error that names the argument."""
+    if sp.issparse(matrix):
+        return matrix
+    try:
+        return np.asarray(matrix)
+    except ValueError:
+        raise TopologyError(
+            f"{name}={matrix!r:.80}: its rows have different lengths; a matrix has n rows of n numbers"
+        ) from None
+
+
 def _checked(W: Any, *, signed: bool) -> sp.csr_array:
     """W as a read-only sparse array, or a clear error."""
-    if not sp.issparse(W):
-        W = np.asarray(W)
+    W = as_array("W", W)
     if W.ndim != 2 or W.shape[0] != W.shape[1]:
         raise TopologyError(f"W has shape {W.shape}: a mixing matrix is square, one row and one column for each node")
     if W.shape[0] == 0:
@@ -711,7 +781,7 @@ def _checked(W: Any, *, signed: bool) -> sp.csr_array:
             f"W is neither row- nor column-stochastic (row {i} sums to {sums[i]:.6g}): its rows must sum to one to average, "
             f"or its columns to push{hint}"
         )
-    return _freeze(matrix)
+    return matrix
 
 
 def _tidy_rounding(matrix: sp.csr_array) -> None:
@@ -719,10 +789,19 @@ def _tidy_rounding(matrix: sp.csr_array) -> None:
     matrix.data[np.abs(matrix.data) < 1e-15] = 0.0
 
 
-def _freeze(matrix: sp.csr_array) -> sp.csr_array:
-    for part in (matrix.data, matrix.indices, matrix.indptr):
-        part.flags.writeable = False
-    return matrix
+def _digest(*parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(np.ascontiguousarray(part, dtype=np.float64 if part.dtype.kind == "f" else np.int64).tobytes())
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()
+
+
+def _read_only(*arrays: NDArray[Any]) -> None:
+    for array in arrays:
+        array.flags.writeable = False
 
 
 def _off_diagonal(matrix: sp.csr_array) -> sp.csr_array:

@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..errors import TopologyError
-from .families import family, log2_ceil, whole
+from .arguments import log2_ceil, whole
+from .families import family
 from .graph import Schedule, Topology
 
 

@@ -11,25 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TopologyError
-from .families import between, family, whole
-from .graph import Schedule, Topology, _fill, from_pairs
+from .arguments import real, share, whole
+from .families import family
+from .graph import Schedule, Topology, from_pairs
 
-Pairs = NDArray[np.int64]
+Drawn = tuple[NDArray[np.int64], NDArray[np.float64] | None]
+"""Pairs of nodes, and where the nodes are if they are somewhere."""
 
+_MOST_EDGES = 50_000_000
 _ATTEMPTS = 200  # graphs drawn before a probability or radius is called too small
 
 
 @family
 def erdos_renyi(n: int, *, p: float | None = None, seed: int = 0) -> Topology:
     """Every pair is an edge with probability p = 2 ln n / n (or as given); drawn again until connected. Metropolis weights."""
-    p = min(1.0, 2 * math.log(n) / n) if p is None else between("p", p, 0, 1)
-    return _connected(n, seed, lambda rng: _independent_pairs(n, p, rng), f"p={p:.4g}", "p")
+    p = min(1.0, 2 * math.log(n) / n) if p is None else share("p", p)
+    return _connected(f"erdos_renyi(n={n}, p={p:.4g})", n, seed, lambda rng: _independent_pairs(n, p, rng), "p")
 
 
 @family
 def half_random(n: int, *, seed: int = 0) -> Topology:
     """Every pair is an edge with probability 1/2. Dense, and so well connected that ρ falls like 1/√n."""
-    return _connected(n, seed, lambda rng: _independent_pairs(n, 0.5, rng), "p=0.5", "seed")
+    return _connected(f"half_random(n={n})", n, seed, lambda rng: _independent_pairs(n, 0.5, rng), "seed")
 
 
 @family
@@ -37,17 +40,17 @@ def geometric(n: int, *, radius: float | None = None, seed: int = 0) -> Topology
     """Nodes at random places in the unit square, joined when closer than √(2 ln n / n): a field of sensors."""
     from scipy.spatial import cKDTree
 
-    r = math.sqrt(2 * math.log(n) / n) if radius is None else between("radius", radius, 0, math.inf)
-    places: dict[str, NDArray[np.float64]] = {}
+    r = (
+        math.sqrt(2 * math.log(n) / n)
+        if radius is None
+        else real("radius", radius, "radius must be a distance above 0", above=0)
+    )
 
-    def draw(rng: np.random.Generator) -> Pairs:
-        places["drawn"] = rng.random((n, 2))
-        pairs: Pairs = cKDTree(places["drawn"]).query_pairs(r, output_type="ndarray").astype(np.int64)
-        return pairs
+    def draw(rng: np.random.Generator) -> Drawn:
+        places = rng.random((n, 2))
+        return cKDTree(places).query_pairs(r, output_type="ndarray").astype(np.int64), places
 
-    graph = _connected(n, seed, draw, f"radius={r:.4g}", "radius")
-    _fill(graph, positions=places["drawn"])
-    return graph
+    return _connected(f"geometric(n={n}, radius={r:.4g})", n, seed, draw, "radius")
 
 
 @family
@@ -60,23 +63,29 @@ def random_regular(n: int, *, degree: int | None = None, seed: int = 0) -> Topol
         )
     import networkx as nx
 
-    def draw(rng: np.random.Generator) -> Pairs:
+    def draw(rng: np.random.Generator) -> Drawn:
         return _pairs(nx.random_regular_graph(degree, n, seed=int(rng.integers(2**31))))
 
-    return _connected(n, seed, draw, f"degree={degree}", "degree")
+    return _connected(f"random_regular(n={n}, degree={degree})", n, seed, draw, "degree")
 
 
 @family
-def small_world(n: int, *, neighbors: int = 4, p: float = 0.1, seed: int = 0) -> Topology:
-    """A ring with a few neighbours on each side, of whose edges a share p is rewired at random (Watts and Strogatz 1998)."""
-    neighbors = min(whole("neighbors", neighbors, minimum=2), n - 1)
-    p = between("p", p, -1e-300, 1)
+def small_world(n: int, *, neighbors: int | None = None, p: float = 0.1, seed: int = 0) -> Topology:
+    """A ring with a few neighbours, of whose edges a share p is rewired at random (Watts and Strogatz 1998).
+
+    ``neighbors`` counts both sides, so it is even: 4, or 2 for up to four nodes.
+    """
+    if neighbors is None:
+        neighbors = 4 if n > 4 else 2
+    elif whole("neighbors", neighbors, minimum=2, maximum=n - 1) % 2:
+        raise TopologyError(f"neighbors={neighbors}: half of them are on each side, so their number must be even")
+    p = share("p", p, with_zero=True)
     import networkx as nx
 
-    def draw(rng: np.random.Generator) -> Pairs:
+    def draw(rng: np.random.Generator) -> Drawn:
         return _pairs(nx.watts_strogatz_graph(n, neighbors, p, seed=int(rng.integers(2**31))))
 
-    return _connected(n, seed, draw, f"neighbors={neighbors}, p={p:.4g}", "neighbors")
+    return _connected(f"small_world(n={n}, neighbors={neighbors}, p={p:.4g})", n, seed, draw, "neighbors")
 
 
 @family
@@ -107,29 +116,33 @@ def _edge_round(n: int, seed: int, k: int) -> Topology:
     return from_pairs(n, [(i, j)], 1 / 2, connected=False)
 
 
-def _connected(n: int, seed: int, draw: Callable[[np.random.Generator], Pairs], what: str, knob: str) -> Topology:
+def _connected(what: str, n: int, seed: int, draw: Callable[[np.random.Generator], Drawn], knob: str) -> Topology:
     """Draw until the graph is connected; each attempt has its own random stream, so that the first success is reproducible."""
     whole("seed", seed, minimum=0)
     for attempt in range(_ATTEMPTS):
-        pairs = draw(np.random.default_rng([seed, attempt]))
+        pairs, places = draw(np.random.default_rng([seed, attempt]))
         i, j = pairs.T
         degree = np.bincount(pairs.ravel(), minlength=n)
-        topology = from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), connected=False)
+        topology = from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), connected=False, positions=places)
         if topology.connected:
             return topology
-    raise TopologyError(f"{what}: none of {_ATTEMPTS} random graphs of {n} nodes was connected; choose a larger {knob}")
+    raise TopologyError(f"{what}: none of {_ATTEMPTS} random graphs was connected; choose a larger {knob}")
 
 
-def _independent_pairs(n: int, p: float, rng: np.random.Generator) -> Pairs:
+def _independent_pairs(n: int, p: float, rng: np.random.Generator) -> Drawn:
     """Each of the n(n−1)/2 pairs with probability p: first how many, then which, so that sparse graphs cost little."""
     total = n * (n - 1) // 2
+    if p * total > _MOST_EDGES:
+        raise TopologyError(
+            f"n={n}, p={p:.4g}: some {p * total:.2g} edges would not fit in memory; the limit is {_MOST_EDGES:,}"
+        )
     drawn = np.sort(rng.choice(total, int(rng.binomial(total, p)), replace=False, shuffle=False))
     # pair number t = j(j−1)/2 + i with i < j; the root may be off by one in floating point
     j = ((1 + np.sqrt(1 + 8 * drawn.astype(np.float64))) / 2).astype(np.int64)
     j -= drawn < j * (j - 1) // 2
     j += drawn >= j * (j + 1) // 2
-    return np.column_stack([drawn - j * (j - 1) // 2, j])
+    return np.column_stack([drawn - j * (j - 1) // 2, j]), None
 
 
-def _pairs(graph: Any) -> Pairs:
-    return np.array(graph.edges, dtype=np.int64).reshape(-1, 2)
+def _pairs(graph: Any) -> Drawn:
+    return np.array(graph.edges, dtype=np.int64).reshape(-1, 2), None

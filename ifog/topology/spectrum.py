@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
+import scipy.sparse.csgraph as csgraph
 import scipy.sparse.linalg as spla
 from numpy.typing import NDArray
 
@@ -25,7 +26,8 @@ Vector = NDArray[np.float64]
 
 DENSE = 1000  # up to here a dense solver is as fast as a sparse one
 DENSE_LIMIT = 5000  # beyond this a dense n × n matrix is refused: all eigenvalues would take minutes
-_PATIENCE = 15  # Lanczos restarts before the gap is taken to be narrow
+_THIN = 6  # entries a row up to which a factorisation of a large graph is cheap
+_WIDE = 0.01  # a gap that Lanczos finds quickly on any graph
 
 
 def fourier(matrix: sp.csr_array, shape: Shape) -> NDArray[np.complex128] | None:
@@ -65,7 +67,8 @@ def gap(matrix: sp.csr_array, shapes: tuple[Shape, ...], *, symmetric: bool, dou
     if symmetric:
         upper = _second_gap(matrix)
         # Gershgorin's circles often prove that the negative end of the spectrum does not matter
-        lowest = float(2 * matrix.diagonal().min() - 1)
+        diagonal = matrix.diagonal()
+        lowest = float((diagonal - (abs(matrix).sum(axis=1) - abs(diagonal))).min())
         return upper if -lowest <= 1 - upper else min(upper, 1 + smallest(matrix))
     # singular values of W are the roots of the eigenvalues of WᵀW, itself symmetric and doubly stochastic
     return _one_minus_root(_second_gap(sp.csr_array(matrix.T @ matrix)))
@@ -112,7 +115,9 @@ def _gap_at(matrix: sp.csr_array, shape: Shape, frequency: int) -> float:
         turns += m * offset % side / side
     real = float(kernel[offsets] @ (2 * np.sin(np.pi * turns) ** 2))
     imaginary = float(kernel[offsets] @ np.sin(2 * np.pi * turns))
-    return _one_minus_root(2 * real - real**2 - imaginary**2)
+    modulus = math.hypot(1 - real, imaginary)
+    # of the two ways to say it, the one that does not cancel
+    return 1 - modulus if modulus < 0.5 else _one_minus_root(2 * real - real**2 - imaginary**2)
 
 
 def _one_minus_root(s: float) -> float:
@@ -130,14 +135,25 @@ def _dense_norm(W: Vector, *, symmetric: bool) -> float:
 def _second_gap(matrix: sp.csr_array) -> float:
     """1 − λ₂ of a large symmetric matrix whose rows sum to one."""
     n = matrix.shape[0]
+    if csgraph.connected_components(matrix, directed=False, return_labels=False) > 1:
+        return 0.0  # a vector that is constant on each piece stays as it is
     deflated = spla.LinearOperator((n, n), matvec=lambda x: matrix @ x.ravel() - x.mean(), dtype=np.float64)
-    try:
-        second = spla.eigsh(
-            deflated, k=1, which="LA", tol=1e-10, ncv=40, maxiter=_PATIENCE, v0=_start(n), return_eigenvectors=False
-        )[0]
-        return 1.0 - float(second)
-    except spla.ArpackNoConvergence:
+
+    def lanczos(tol: float, ncv: int, restarts: int) -> float | None:
+        try:
+            found = spla.eigsh(
+                deflated, k=1, which="LA", tol=tol, ncv=ncv, maxiter=restarts, v0=_start(n), return_eigenvectors=False
+            )
+        except spla.ArpackNoConvergence:
+            return None
+        return 1.0 - float(found[0])
+
+    rough = lanczos(tol=1e-3, ncv=20, restarts=30)
+    narrow = rough is None or rough < _WIDE
+    if narrow and matrix.nnz <= _THIN * n:
         return _narrow_gap(matrix)
+    found = lanczos(tol=1e-7, ncv=40, restarts=1000)
+    return _narrow_gap(matrix) if found is None else found
 
 
 def _narrow_gap(matrix: sp.csr_array) -> float:

@@ -29,7 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import TopologyError
 from . import spectrum
-from .graph import Graph, Schedule, Topology, from_pairs
+from .arguments import real, share
+from .graph import Graph, Schedule, Topology, as_array, from_pairs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -79,9 +80,8 @@ def laplacian(graph: GraphLike, *, alpha: float | None = None, connected: bool =
         return best_constant(graph, connected=connected)
     plain = as_graph(graph)
     i, j, _ = _undirected(plain, "laplacian")
-    if not (isinstance(alpha, int | float | np.number) and math.isfinite(alpha) and alpha > 0):
-        raise TopologyError(f"alpha={alpha!r}: the weight of an edge must be a positive number")
-    return _weighted("laplacian", plain, i, j, np.full(len(i), float(alpha)), connected, signed=True, alpha=alpha)
+    alpha = real("alpha", alpha, "the weight of an edge must be a positive number", above=0)
+    return _weighted("laplacian", plain, i, j, np.full(len(i), alpha), connected, signed=True, alpha=alpha)
 
 
 @_rule
@@ -151,8 +151,7 @@ def lazy(topology: Topology, amount: float = 0.5) -> Topology:
     """
     if not isinstance(topology, Topology):
         raise TopologyError(f"lazy({topology!r}): it needs a Topology; from a plain graph, lazy(metropolis(graph))")
-    if not 0 <= amount < 1:
-        raise TopologyError(f"amount={amount!r}: the share that a node keeps to itself lies in [0, 1)")
+    amount = share("amount", amount, with_zero=True, with_one=False)
     matrix = (1 - amount) * topology.matrix + amount * sp.eye_array(topology.n)
     signed = bool((topology.matrix.data < 0).any())
     extra = {} if amount == 0.5 else {"amount": amount}
@@ -228,7 +227,7 @@ def as_graph(graph: Any) -> Graph:
         from .convert import networkx_pattern
 
         return Graph(networkx_pattern(graph), name=graph.name or "graph", connected=False)
-    matrix = graph if sp.issparse(graph) else np.asarray(graph)
+    matrix = as_array("graph", graph)
     if getattr(matrix, "ndim", 0) != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise TopologyError(
             f"graph={graph!r:.80}: give a Topology, a networkx graph, or a square adjacency matrix with one row for each node"

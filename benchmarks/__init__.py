@@ -1,0 +1,1 @@
+"""Measurements: how long things take, beside what others take for the same."""
