@@ -59,7 +59,8 @@ def html(schedule: Schedule) -> str:
 def layout(graph: Graph) -> Points:
     """Where to draw the nodes, as (n, 2) points in the unit square, y downwards.
 
-    Where the graph says it lives (positions, a grid), a tree by its levels, everything else on a circle from the top.
+    Where the graph says it lives (positions, a grid), a chain as a meander, another tree by its levels, and everything else
+    on a circle from the top.
     """
     n = graph.n
     if n == 1:
@@ -73,14 +74,30 @@ def layout(graph: Graph) -> Points:
         side = max(graph.shape)
         row, column = np.divmod(np.arange(n), columns)
         return np.column_stack([(column + (side - columns) / 2 + 0.5) / side, (row + (side - rows) / 2 + 0.5) / side])
-    if not graph.directed and graph.messages == 2 * (n - 1) and graph.connected and graph.degree > 2:
-        return _tree(graph)
+    if not graph.directed and graph.messages == 2 * (n - 1) and graph.connected:
+        return _tree(graph) if graph.degree > 2 else _chain(graph)
     return _circle(n)
 
 
 def _circle(n: int) -> Points:
     angle = 2 * np.pi * np.arange(n) / n
     return np.column_stack([0.5 + 0.5 * np.sin(angle), 0.5 - 0.5 * np.cos(angle)])
+
+
+def _chain(graph: Graph) -> Points:
+    """From end to end, row by row, turning at the sides."""
+    n = graph.n
+    columns = n if n <= 6 else math.ceil(math.sqrt(n))
+    end = int(graph.out_degrees.argmin())
+    place = np.empty(n, dtype=np.int64)
+    node, before = end, -1
+    for k in range(n):
+        place[node] = k
+        node, before = next((int(j) for j in graph.out_neighbors(node) if j != before), -1), node
+    row, column = np.divmod(place, columns)
+    column = np.where(row % 2, columns - 1 - column, column)
+    rows = int(row.max()) + 1
+    return np.column_stack([(column + 0.5) / columns, (row + (columns - rows) / 2 + 0.5) / columns])
 
 
 def _tree(graph: Graph) -> Points:
@@ -120,10 +137,10 @@ def _panel(graph: Graph, size: int) -> str:
 
 
 def _drawing(graph: Graph, size: int) -> str:
-    radius = max(2.0, min(9.0, 70 / graph.n**0.75))
+    radius = max(2.0, min(9.0, 29 / math.sqrt(graph.n)))
     margin = radius + 4
     points = margin + layout(graph) * (size - 2 * margin)
-    labelled = radius >= 7
+    labelled = radius >= 6.5
     parts = []
     answered = set(map(tuple, graph.edges.tolist()))
     for sender, receiver in graph.edges.tolist():
@@ -131,7 +148,14 @@ def _drawing(graph: Graph, size: int) -> str:
         if both and sender > receiver:
             continue
         parts.append(
-            _arrow(points[sender], points[receiver], radius, bent=_wraps(graph, sender, receiver), headed=not both, n=graph.n)
+            _arrow(
+                points[sender],
+                points[receiver],
+                radius,
+                bent=_wraps(graph, sender, receiver),
+                headed=not both and graph.n <= 40,
+                n=graph.n,
+            )
         )
     for i, (x, y) in enumerate(points):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{_NODE_COLOUR}"/>')
