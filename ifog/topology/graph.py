@@ -99,12 +99,15 @@ class Schedule:
         return (self[k] for k in range(self.period))
 
     def _round(self, k: int) -> Graph:
-        if k not in self._made:
+        graph = self._made.get(k)
+        if graph is None:
             if (len(self._made) + 1) * self.n > _REMEMBERED or (self.period is None and len(self._made) >= _ENDLESS_SAMPLE):
                 self._made.clear()
-            made = self._make_round(k)
-            self._made[k] = made if made.name != "custom" else made._renamed(self.name, f"{self.label}[{k}]", {})
-        return self._made[k]
+            graph = self._make_round(k)
+            if graph.name == "custom":
+                graph = graph._renamed(self.name, f"{self.label}[{k}]", {})
+            self._made[k] = graph
+        return graph  # not looked up again: another thread may have cleared what is remembered
 
     def _slice(self, k: slice) -> Schedule:
         first, last = k.start or 0, k.stop
