@@ -6,7 +6,6 @@ via finite-time convergence*, 2023, https://arxiv.org/abs/2305.11420
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
@@ -28,7 +27,7 @@ def base_graph(n: int, *, k: int = 1) -> Schedule:
     >>> [base_graph(n).rounds_to_exact for n in (4, 5, 6, 7)]
     [2, 5, 4, 5]
     """
-    k = whole("k", k, minimum=1)
+    k = min(whole("k", k, minimum=1), n - 1)  # nobody has more neighbours than that
     rounds = _base(n, k)
     return Schedule(partial(_round, n, rounds), n=n, period=len(rounds))
 
@@ -123,8 +122,3 @@ def _smooth_part(n: int, k: int) -> int:
 
 def _merge(parts: tuple[Edges, ...]) -> Edges:
     return [edges for part in parts for edges in part]
-
-
-def round_bound(n: int, k: int) -> float:
-    """The paper's bound on the number of rounds: 2 log_{k+1} n + 2."""
-    return 2 * math.log(n, k + 1) + 2

@@ -52,6 +52,8 @@ def from_networkx(
             entries[order[receiver], order[sender]] = weight
             if not graph.is_directed():
                 entries[order[sender], order[receiver]] = weight
+    elif not isinstance(weights, Mapping):
+        raise TopologyError(f"weights={weights!r:.60}: 'given', a dict {{(receiver, sender): weight}}, or the name of a rule")
     else:
         entries = {}
         for (receiver, sender), weight in weights.items():
@@ -79,19 +81,7 @@ def as_topology(graph: Any, n: int | None = None) -> Schedule:
         if n is None:
             raise TopologyError(f"topology={graph!r}: a family's name needs a number of nodes, n=…")
         return make(graph, n)
-    found: Schedule
-    if isinstance(graph, Schedule):
-        found = graph
-    elif hasattr(graph, "adjacency") and hasattr(graph, "nodes"):
-        weighted = graph.number_of_edges() and all(weight is not None for _, _, weight in graph.edges(data="weight"))
-        rule = "given" if weighted else "push" if graph.is_directed() else "metropolis"
-        found = from_networkx(graph, weights=rule)
-    elif sp.issparse(graph) or isinstance(graph, list | tuple | np.ndarray):
-        found = Topology(graph)
-    else:
-        raise TopologyError(
-            f"topology={graph!r:.80}: give a Topology or Schedule, a family's name, a networkx graph, or a matrix W"
-        )
+    found = graph if isinstance(graph, Schedule) else _from_anything(graph, connected=True)
     if n is not None and found.n != n:
         raise TopologyError(f"topology {found.label} has {found.n} nodes, but {n} are needed: build it with n={n}")
     return found
@@ -102,8 +92,9 @@ def schedule(
 ) -> Schedule:
     """Your own rounds as a schedule: a list that repeats, or a function of the round's number that never ends.
 
-    A round is anything that `as_topology` takes, and need not be connected by itself; all together must be, unless
-    ``connected=False``.
+    A round is anything that `as_topology` takes (a networkx graph with nodes 0 … n − 1), and need not be connected by
+    itself; all together must be, unless ``connected=False``. A function must give the same graph whenever it is asked for
+    the same round, as it is asked on every node: draw at random from ``default_rng([seed, k])``.
 
     >>> import networkx as nx
     >>> schedule([nx.Graph([(0, 1), (2, 3)]), nx.Graph([(1, 2), (3, 0)])], n=4).rounds_to_exact
@@ -111,10 +102,16 @@ def schedule(
     """
     if n is not None:
         n = whole("n", n, minimum=1)
+    made: Schedule
     if callable(rounds):
         if n is None:
             raise TopologyError("schedule(function) needs the number of nodes, n=…")
         made = Schedule(partial(_round, rounds, n), n=n, period=None, name=name)
+        if _as_round(rounds(0), n) != made[0]:
+            raise TopologyError(
+                f"{name}: the function gave two different graphs for round 0; every node asks for itself, so draw at random "
+                f"from np.random.default_rng([seed, k])"
+            )
     else:
         if isinstance(rounds, str | Schedule) or not isinstance(rounds, Iterable):
             raise TopologyError(f"rounds={rounds!r:.80}: a list of graphs, or a function from the round's number to a graph")
@@ -124,7 +121,9 @@ def schedule(
         sizes = [graph.n for graph in listed]
         if len(set(sizes)) > 1:
             raise TopologyError(f"the rounds have {sizes} nodes: they must all be on the same nodes")
-        made = Schedule(listed.__getitem__, n=sizes[0], period=len(listed), name=name)
+        if len({isinstance(graph, Topology) for graph in listed}) > 1:
+            raise TopologyError("rounds mixes topologies with rounds of CECA, which work on two buffers: use one or the other")
+        made = listed[0] if len(listed) == 1 else Schedule(listed.__getitem__, n=sizes[0], period=len(listed), name=name)
     if connected and not made.jointly_connected:
         raise TopologyError(
             f"{name}: even all rounds together do not let every node reach every other, so they can never agree; "
@@ -145,20 +144,57 @@ def _as_round(graph: Any, n: int | None) -> Graph:
 
 
 def _any_round(graph: Any, n: int | None) -> Graph:
+    if isinstance(graph, str):
+        if n is None:
+            raise TopologyError(f"round {graph!r}: a family's name needs a number of nodes, n=…")
+        graph = make(graph, n)
     if isinstance(graph, Graph):
         return graph
     if isinstance(graph, Schedule):
         raise TopologyError(f"{graph.label} is a schedule: put its rounds in the list, such as schedule[0]")
-    if hasattr(graph, "adjacency") and hasattr(graph, "nodes"):
-        if n is not None and len(graph) < n and set(graph.nodes) <= set(range(n)):
+    if _is_networkx(graph):
+        nodes = set(graph.nodes)
+        count = len(nodes) if n is None else n
+        if not nodes <= set(range(count)):
+            # each round would number its nodes in another order
+            raise TopologyError(
+                f"a round has the nodes {list(graph.nodes)!r:.60}: number them 0 to {count - 1}, the same in all rounds, e.g. "
+                f"with nx.relabel_nodes"
+            )
+        if len(nodes) < count:
             graph = graph.copy()
-            graph.add_nodes_from(range(n))  # nodes that idle in this round
-        return from_networkx(graph, weights="push" if graph.is_directed() else "metropolis", connected=False)
-    return Topology(graph, connected=False)
+            graph.add_nodes_from(range(count))  # they idle in this round
+    return _from_anything(graph, connected=False)
+
+
+def _from_anything(graph: Any, *, connected: bool) -> Topology:
+    """A topology from a networkx graph or a matrix."""
+    if _is_networkx(graph):
+        edge_weights = [weight for _, _, weight in graph.edges(data="weight")]
+        if not any(weight is not None for weight in edge_weights):
+            return from_networkx(graph, weights="push" if graph.is_directed() else "metropolis", connected=connected)
+        try:
+            return from_networkx(graph, weights="given", connected=connected)
+        except TopologyError as error:
+            raise TopologyError(
+                f"the edges of the networkx graph have weights that do not make a mixing matrix ({error}); to choose weights "
+                f'for them, from_networkx(graph, weights="metropolis")'
+            ) from None
+    if sp.issparse(graph) or isinstance(graph, list | tuple | np.ndarray):
+        return Topology(graph, connected=connected)
+    raise TopologyError(
+        f"topology={graph!r:.80}: give a Topology or Schedule, a family's name, a networkx graph, or a matrix W"
+    )
+
+
+def _is_networkx(graph: Any) -> bool:
+    return hasattr(graph, "adjacency") and hasattr(graph, "nodes")
 
 
 def networkx_pattern(graph: nx.Graph[Any]) -> sp.csr_array:
     """Who receives from whom, in a networkx graph: ``pattern[i, j]`` for an edge from j to i ≠ j."""
+    if not _is_networkx(graph):
+        raise TopologyError(f"graph={graph!r:.60}: it must be a networkx graph; as_topology(…) takes matrices and names too")
     if len(graph) == 0:
         raise TopologyError("the networkx graph is empty: a topology has at least one node")
     if graph.is_multigraph():

@@ -18,7 +18,7 @@ from .graph import Graph, Schedule, Topology
 
 Points = NDArray[np.float64]
 
-NODES_DRAWN = 128  # a larger graph is shown by its matrix
+NODES_DRAWN, MESSAGES_DRAWN = 128, 5000  # a larger graph is shown by its matrix
 _PANELS = 4  # rounds of a schedule drawn side by side
 _NODE_COLOUR = "#0072B2"
 
@@ -133,7 +133,8 @@ def _tree(graph: Graph) -> Points:
 
 
 def _panel(graph: Graph, size: int) -> str:
-    return _drawing(graph, size) if graph.n <= NODES_DRAWN else _heat_map(graph, size)
+    small = graph.n <= NODES_DRAWN and graph.messages <= MESSAGES_DRAWN
+    return _drawing(graph, size) if small else _heat_map(graph, size)
 
 
 def _drawing(graph: Graph, size: int) -> str:

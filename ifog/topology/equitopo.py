@@ -67,7 +67,7 @@ def ou_equidyn(n: int, *, eta: float = 0.5, seed: int = 0, offsets: Sequence[int
 
 
 def _connecting_offsets(n: int, m: int | None, seed: int) -> list[int]:
-    m = log2_ceil(n) if m is None else whole("m", m, minimum=1)
+    m = log2_ceil(n) if m is None else whole("m", m, minimum=1, maximum=1_000_000)
     rng = np.random.default_rng(whole("seed", seed, minimum=0))
     while True:
         offsets = [int(u) for u in rng.integers(1, n, m)]

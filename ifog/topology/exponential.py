@@ -59,9 +59,10 @@ def one_peer_exponential(n: int, *, base: int = 2) -> Schedule:
 
 def _one_peer_round(n: int, base: int, k: int) -> Topology:
     weights: dict[int, float] = {}
-    for j in range(base):  # an offset that wraps around onto another adds to its weight
+    for j in range(min(base, n)):  # an offset that wraps around onto another adds to its weight
         offset = j * base**k % n
-        weights[offset] = weights.get(offset, 0.0) + 1 / base
+        times = 1 if base <= n else base // n + (j < base % n)
+        weights[offset] = weights.get(offset, 0.0) + times / base
     return circulant(n, weights, connected=False)
 
 

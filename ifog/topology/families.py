@@ -21,6 +21,8 @@ Family: TypeAlias = Callable[..., Schedule]
 P = ParamSpec("P")
 S = TypeVar("S", bound=Schedule)
 
+MOST_NODES = 100_000_000  # more would not fit into any memory
+
 _FAMILIES: dict[str, Family] = {}
 
 
@@ -30,18 +32,26 @@ def family(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int, 
 
     @functools.wraps(make)
     def checked(n: int, *args: P.args, **options: P.kwargs) -> S:
-        n = whole("n", n, minimum=1)
+        n = whole("n", n, minimum=1, maximum=MOST_NODES)
         try:
             bound = signature.bind(n, *args, **options)
         except TypeError as error:
             call = str(signature.replace(return_annotation=signature.empty)).replace("'", "")
             raise TypeError(f"{make.__name__}: {error}; it is {make.__name__}{call}") from None
         bound.apply_defaults()
+        bound.arguments.update({key: _plain(value) for key, value in bound.arguments.items()})
         made = single() if n == 1 else make(*bound.args, **bound.kwargs)
         return cast(S, made._renamed(make.__name__, _label(make.__name__, n, bound), bound.arguments))
 
     _FAMILIES[make.__name__] = checked
     return cast("Callable[Concatenate[int, P], S]", checked)
+
+
+def _plain(value: Any) -> Any:
+    """The same value as Python's own types, and a list as a tuple: what is remembered must not change."""
+    if isinstance(value, np.ndarray | list | range):
+        return tuple(_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _label(name: str, n: int, call: inspect.BoundArguments) -> str:

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SUM_TOLERANCE = 1e-9  # how far a row or column sum may be from one
+SUM_TOLERANCE = 1e-6  # how far a row or column sum may be from one: a matrix that went through float32 passes
 _ENDLESS_SAMPLE = 32  # rounds looked at to judge a schedule that never repeats
-_EXACT = 1e-11  # what is left of a disagreement when only rounding is left
-_ABRUPT = 1e-5  # exact averaging makes a last jump; slow averaging never comes from above this to below _EXACT in one round
+_EXACT = 1e-12  # what a round leaves of a disagreement when only rounding is left
 _REMEMBERED = 2**23  # rounds × nodes of a schedule kept once made: some 300 MB
 
 
@@ -93,6 +92,15 @@ class Schedule:
             k %= self.period
         return self._round(k)
 
+    def __matmul__(self, x: Vector) -> Vector:
+        raise TopologyError(f"{self.label} is a schedule: mix with the graph of one round, schedule[k] @ x")
+
+    def __getattr__(self, name: str) -> Any:
+        # called for what a schedule does not have: most often somebody took it for a single topology
+        hint = f": it is a schedule; ask one of its rounds, schedule[k].{name}" if hasattr(Topology, name) else ""
+        label = self.__dict__.get("label", type(self).__name__)
+        raise AttributeError(f"{label} has no {name!r}{hint}")
+
     def __iter__(self) -> Iterator[Graph]:
         if self.period is None:
             raise TypeError(f"{self.label} never ends; iterate over its first rounds: for graph in schedule[:10]")
@@ -128,13 +136,10 @@ class Schedule:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for equal weights, round for round, on every machine (an endless schedule: for its first rounds and name)."""
+        """Equal for equal weights, round for round, on every machine (of an endless schedule, its first 32 rounds)."""
         if self.period == 1:
             return self[0].fingerprint
-        digest = hashlib.sha256(repr((self.n, self.period, self.label if self.period is None else "")).encode())
-        for graph in self._sample():
-            digest.update(graph.fingerprint.encode())
-        return digest.hexdigest()
+        return _digest("schedule", self.n, self.period, *(graph.fingerprint for graph in self._sample()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self.fingerprint == other.fingerprint
@@ -225,38 +230,44 @@ class Schedule:
 
     @cached_property
     def rounds_to_exact(self) -> int | None:
-        """After how many rounds from round 0 every node holds the exact mean; None if that never happens.
+        """After how many rounds from round 0 every node holds the exact mean; None if that does not happen.
 
-        Looked for in the first two periods, by sending random values through the rounds. Slow averaging also ends in
-        rounding errors, but only exact averaging gets there in one jump.
+        Looked for in the first two periods (and 128 rounds, on up to 1,000 nodes), by sending random values through the
+        rounds. Slow averaging shrinks a disagreement bit by bit; exact averaging ends it in one round.
         """
         if self.n == 1:
             return 0
         if self.period is None:
             return 1 if self._known_factor is not None and self._known_factor() == 0 else None
-        state = self[0].start(np.random.default_rng(0).standard_normal((self.n, 4)))
-        values = state[: self.n]
-        mean = values.mean(axis=0)
-        start = before = float(np.abs(values - mean).max())
+        # values whose mean is zero must all become zero, and where all agree they must stay
+        values = np.random.default_rng(0).standard_normal((self.n, 4))
+        state, agreed = self[0].start(values - values.mean(axis=0)), self[0].start(np.ones(self.n))
         for k in range(self._rounds_worth_trying):
-            state = self[k].matrix @ state
-            left = float(np.abs(state[: self.n] - mean).max())
-            if left < _EXACT * start:
-                return k + 1 if before > _ABRUPT * start else None
-            before = left
+            graph = self[k]
+            state, agreed = graph.matrix @ state, graph.matrix @ agreed
+            left = float(np.abs(state[: self.n]).max())
+            if left < _EXACT:
+                return k + 1 if np.allclose(agreed[: self.n], 1, rtol=0, atol=SUM_TOLERANCE) else None
+            state = self._centred(state)
+            state = state / np.abs(state).max()  # so that each round is judged by what it alone does
         return None
+
+    def _centred(self, x: Vector) -> Vector:
+        """Values with mean zero, freed of the rounding that would look like a mean that moves, if no round moves it."""
+        return x - x.mean(axis=0) if self.doubly_stochastic else x
 
     @property
     def _rounds_worth_trying(self) -> int:
         """After how many rounds exact averaging would have been seen."""
-        return 2 * (self.period or 0)
+        period = self.period or 0
+        return 2 * period if self.n > spectrum.DENSE else max(2 * period, period + min(self.n, 128))
 
     @cached_property
     def consensus_rate(self) -> float:
         """The factor by which a disagreement shrinks in a round, at worst.
 
-        For a schedule that repeats: ‖W_{T−1} ⋯ W_0 − 11ᵀ/n‖₂^(1/T) over its period T, which is ρ when T = 1 and 0 when
-        the period averages exactly. For one that never repeats: the root of `expected_factor`.
+        For a schedule that repeats: ‖(W_{T−1} ⋯ W_0)(I − 11ᵀ/n)‖₂^(1/T) over its period T, which is ρ when T = 1 and 0
+        when the period averages exactly. For one that never repeats: the root of `expected_factor`.
         """
         if self.period is None:
             return math.sqrt(self.expected_factor)
@@ -266,24 +277,31 @@ class Schedule:
         rounds = list(self._sample())
         transfers = _common_fourier(rounds)
         if transfers is not None:
-            product = np.prod(transfers, axis=0)
-            return float(np.abs(product[1:]).max() ** (1 / self.period))
+            with np.errstate(divide="ignore"):  # log 0 = −∞ is right
+                return float(np.exp(np.log(np.abs(transfers[:, 1:])).mean(axis=0).max()))
+        # a long period leaves less than a number can hold: each round is scaled by what it leaves of a random disagreement
+        values = np.random.default_rng(0).standard_normal(self.n)
+        state, scales = rounds[0].start(values - values.mean()), []
+        for graph in rounds:
+            state = self._centred(graph.matrix @ state)
+            scales.append(float(np.abs(state).max()) or 1.0)
+            state = state / scales[-1]
 
         def forward(x: Vector) -> Vector:
-            y = rounds[0].start(x)
-            for graph in rounds:
-                y = graph.matrix @ y
-            difference: Vector = y[: self.n] - x.mean()
-            return difference
+            y = rounds[0].start(x - x.mean(axis=0))
+            for graph, scale in zip(rounds, scales, strict=True):
+                y = self._centred(graph.matrix @ y) / scale
+            return y[: self.n]
 
         def backward(x: Vector) -> Vector:
             y = rounds[0].start(x)
-            for graph in reversed(rounds):
-                y = graph.matrix.T @ y
-            difference: Vector = y[: self.n] - x.mean()
+            for graph, scale in zip(reversed(rounds), reversed(scales), strict=True):
+                y = graph.matrix.T @ self._centred(y) / scale
+            difference: Vector = y[: self.n] - y[: self.n].mean(axis=0)
             return difference
 
-        return float(spectrum.norm(forward, backward, self.n) ** (1 / self.period))
+        rate = spectrum.norm(forward, backward, self.n) ** (1 / self.period) * math.exp(float(np.log(scales).mean()))
+        return float(rate)
 
     @cached_property
     def expected_factor(self) -> float:
@@ -309,12 +327,11 @@ class Schedule:
         matrices = [graph.matrix for graph in rounds]
 
         def deviation_energy(x: Vector) -> Vector:
-            centred = x - x.mean()
+            centred = x - x.mean(axis=0)
             total = np.zeros_like(centred)
             for matrix in matrices:
-                mixed = matrix @ centred
-                total += matrix.T @ (mixed - mixed.mean())
-            energy: Vector = (total - total.mean()) / len(matrices)
+                total += matrix.T @ (matrix @ centred)
+            energy: Vector = (total - total.mean(axis=0)) / len(matrices)
             return energy
 
         return spectrum.norm(deviation_energy, deviation_energy, self.n)
@@ -333,8 +350,10 @@ class Schedule:
         facts = [rounds]
         if self.n <= spectrum.DENSE:
             facts.append(f"degree {self.degree}")
-            exact = self.rounds_to_exact
-            facts.append(f"exact in {exact} rounds" if exact else f"rate {self.consensus_rate:.4g} a round")
+            if self.rounds_to_exact is not None:
+                facts.append(f"exact in {self.rounds_to_exact} rounds")
+            elif self.period is not None or self._known_factor is not None:  # else it would be an estimate, and slow
+                facts.append(f"rate {self.consensus_rate:.4g} a round")
         return facts
 
     def _repr_svg_(self) -> str:
@@ -481,9 +500,13 @@ class Graph(Schedule):
         return ((self.n,),) if self.shape is None or self.shape == (self.n,) else ((self.n,), self.shape)
 
     def _node(self, i: int) -> int:
-        if not -self.n <= i < self.n:
+        try:
+            number = operator.index(i)
+        except TypeError:
+            number = self.n
+        if not -self.n <= number < self.n:
             raise TopologyError(f"node {i} of {self.label}: its nodes are 0 to {self.n - 1}")
-        return i % self.n
+        return number % self.n
 
     # ---- what a round does -------------------------------------------------------------------------------------------
 
@@ -491,6 +514,10 @@ class Graph(Schedule):
     def matrix(self) -> sp.csr_array:
         """The round as a sparse, read-only matrix."""
         raise TopologyError(f"{self.label} has no weights: choose a rule that gives them, such as metropolis(graph)")
+
+    def __matmul__(self, x: Vector) -> Vector:
+        mixed: Vector = self.matrix @ x
+        return mixed
 
     def start(self, x: Vector) -> Vector:
         """The values x in the form that `matrix` acts on: x itself, or for a round with two buffers, x above zeros."""
@@ -571,7 +598,7 @@ class Topology(Graph):
     @property
     def matrix(self) -> sp.csr_array:
         """W, sparse, read-only."""
-        return self._matrix
+        return sp.csr_array((self._matrix.data, self._matrix.indices, self._matrix.indptr), shape=self._matrix.shape)
 
     @property
     def W(self) -> Vector:
@@ -586,7 +613,7 @@ class Topology(Graph):
         return dense
 
     def __matmul__(self, x: Vector) -> Vector:
-        mixed: Vector = self.matrix @ x
+        mixed: Vector = self._matrix @ x
         return mixed
 
     @cached_property
@@ -619,13 +646,13 @@ class Topology(Graph):
 
     @property
     def consensus_rate(self) -> float:
-        """The factor by which a disagreement shrinks in a round, at worst: ρ."""
-        return self.rho
+        """The factor by which a disagreement shrinks in a round, at worst: ρ, if the rows sum to one."""
+        return self.rho if self.row_stochastic else super().consensus_rate
 
     @property
     def expected_factor(self) -> float:
         """ρ², as every round is the same."""
-        return self.rho**2
+        return self.rho**2 if self.row_stochastic else super().expected_factor
 
     @cached_property
     def eigenvalues(self) -> NDArray[np.complex128] | Vector:
@@ -680,9 +707,16 @@ class Topology(Graph):
             return ["one node, nothing to say"]
         facts = [f"degree {self.degree}"]
         if self.n <= spectrum.DENSE or "gap" in self.__dict__:
-            rho = 0.0 if self.rho < 1e-12 else self.rho
-            facts.insert(0, f"ρ = {rho:.4g}" if self.gap > 1e-3 else f"1 − ρ = {self.gap:.3g}")
+            facts.insert(0, self._rho_in_words)
         return [*facts, *self.kind]
+
+    @property
+    def _rho_in_words(self) -> str:
+        if abs(self.gap) < 1e-13:
+            return "ρ = 1"
+        if 0 < self.gap < 1e-3:
+            return f"1 − ρ = {self.gap:.3g}"
+        return f"ρ = {0.0 if self.rho < 1e-12 else self.rho:.4g}"
 
     @property
     def kind(self) -> list[str]:
@@ -715,8 +749,8 @@ def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -
     0.9238795325112867
     """
     n = whole("n", n, minimum=1)
-    if not weights:
-        raise TopologyError("weights is empty: give at least the node's own, {0: 1.0}")
+    if not isinstance(weights, Mapping) or not weights:
+        raise TopologyError(f"weights={weights!r:.60}: a dict from offset to weight, such as {{0: 0.5, 1: 0.5}}")
     nodes = np.arange(n)
     rows = np.tile(nodes, len(weights))
     columns = np.concatenate([(nodes - offset) % n for offset in weights])
@@ -727,7 +761,10 @@ def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -
 def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> Topology:
     """A symmetric topology from undirected edges (i, j) and a weight for each; the rest of each row is the node's own."""
     n = whole("n", n, minimum=1)
-    pairs = np.asarray(pairs, dtype=np.int64)
+    pairs = np.asarray(pairs)
+    if pairs.size and pairs.dtype.kind not in "iu":
+        raise TopologyError(f"pairs holds {pairs.dtype} values: nodes are whole numbers from 0 to {n - 1}")
+    pairs = pairs.astype(np.int64)
     if pairs.size and (pairs.ndim != 2 or pairs.shape[1] != 2):
         raise TopologyError(f"pairs has shape {pairs.shape}: it is a list of pairs (i, j) of nodes, such as [(0, 1), (1, 2)]")
     i, j = pairs.reshape(-1, 2).T
@@ -759,6 +796,8 @@ def as_array(name: str, matrix: Any) -> Any:
 
 def _checked(W: Any, *, signed: bool) -> sp.csr_array:
     """W as a read-only sparse array, or a clear error."""
+    if isinstance(W, str | Schedule) or hasattr(W, "adjacency"):
+        raise TopologyError(f"W={W!r:.60}: it must be a matrix; as_topology(…) takes graphs, names and matrices alike")
     W = as_array("W", W)
     if W.ndim != 2 or W.shape[0] != W.shape[1]:
         raise TopologyError(f"W has shape {W.shape}: a mixing matrix is square, one row and one column for each node")
@@ -781,7 +820,7 @@ def _checked(W: Any, *, signed: bool) -> sp.csr_array:
         i = int(np.abs(sums - 1).argmax())
         hint = "; for an adjacency matrix use metropolis(W)" if set(np.unique(matrix.data)) <= {1.0} else ""
         raise TopologyError(
-            f"W is neither row- nor column-stochastic (row {i} sums to {sums[i]:.6g}): its rows must sum to one to average, "
+            f"W is neither row- nor column-stochastic (row {i} sums to {sums[i]:.10g}): its rows must sum to one to average, "
             f"or its columns to push{hint}"
         )
     return matrix
@@ -796,7 +835,9 @@ def _digest(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(np.ascontiguousarray(part, dtype=np.float64 if part.dtype.kind == "f" else np.int64).tobytes())
+            # weights that differ in their last bits, as 1/3 and 1 − 2/3 do, are the same; + 0.0 makes −0.0 zero
+            rounded = np.round(part, 12) + 0.0 if part.dtype.kind == "f" else part.astype(np.int64)
+            digest.update(rounded.tobytes())
         else:
             digest.update(repr(part).encode())
     return digest.hexdigest()

@@ -67,9 +67,7 @@ def gap(matrix: sp.csr_array, shapes: tuple[Shape, ...], *, symmetric: bool, dou
     if symmetric:
         upper = _second_gap(matrix)
         # Gershgorin's circles often prove that the negative end of the spectrum does not matter
-        diagonal = matrix.diagonal()
-        lowest = float((diagonal - (abs(matrix).sum(axis=1) - abs(diagonal))).min())
-        return upper if -lowest <= 1 - upper else min(upper, 1 + smallest(matrix))
+        return upper if -lower_bound(matrix) <= 1 - upper else min(upper, 1 + smallest(matrix))
     # singular values of W are the roots of the eigenvalues of WᵀW, itself symmetric and doubly stochastic
     return _one_minus_root(_second_gap(sp.csr_array(matrix.T @ matrix)))
 
@@ -78,31 +76,49 @@ def smallest(matrix: sp.csr_array) -> float:
     """The smallest eigenvalue of a symmetric matrix."""
     if matrix.shape[0] <= DENSE:
         return float(np.linalg.eigvalsh(matrix.toarray())[0])
-    return float(
-        spla.eigsh(matrix, k=1, which="SA", tol=1e-6, ncv=60, v0=_start(matrix.shape[0]), return_eigenvectors=False)[0]
-    )
+    return _smallest_of_many(matrix)
 
 
 def norm(forward: Callable[[Vector], Vector], backward: Callable[[Vector], Vector], n: int) -> float:
-    """The largest singular value of a linear map given by its action and that of its transpose."""
+    """The largest singular value of a linear map given by its action on columns and that of its transpose."""
     if n <= DENSE:
-        # column by column: for the sizes where this is used it is quicker than to build and check an operator
-        return float(np.linalg.norm(np.column_stack([forward(column) for column in np.eye(n)]), 2))
+        return float(np.linalg.norm(forward(np.eye(n)), 2))
     square = spla.LinearOperator((n, n), matvec=lambda x: backward(forward(x.ravel())), dtype=np.float64)
     largest = spla.eigsh(square, k=1, which="LA", tol=1e-9, ncv=60, v0=_start(n), return_eigenvectors=False)[0]
     return math.sqrt(max(0.0, float(largest)))
 
 
-def laplacian_extremes(laplacian: sp.csr_array) -> tuple[float, float]:
+def laplacian_extremes(laplacian: sp.csr_array, shapes: tuple[Shape, ...]) -> tuple[float, float]:
     """The second smallest and the largest eigenvalue of a connected graph's Laplacian."""
     n = laplacian.shape[0]
+    for shape in shapes:
+        transfer = fourier(laplacian, shape)
+        if transfer is not None:
+            return float(transfer.real[1:].min()), float(transfer.real.max())
     if n <= DENSE:
         eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
         return float(eigenvalues[1]), float(eigenvalues[-1])
     scale = float(2 * laplacian.diagonal().max())  # every eigenvalue lies in [0, scale]
     second = scale * _second_gap(sp.csr_array(sp.eye_array(n) - laplacian / scale))
-    largest = spla.eigsh(laplacian, k=1, which="LA", tol=1e-8, ncv=60, v0=_start(n), return_eigenvectors=False)[0]
-    return second, float(largest)
+    return second, -_smallest_of_many(sp.csr_array(-laplacian))
+
+
+def lower_bound(matrix: sp.csr_array) -> float:
+    """A number below all eigenvalues of a symmetric matrix: the leftmost point of Gershgorin's circles."""
+    diagonal = matrix.diagonal()
+    return float((diagonal - (abs(matrix).sum(axis=1) - abs(diagonal))).min())
+
+
+def _smallest_of_many(matrix: sp.csr_array) -> float:
+    """The smallest eigenvalue of a large symmetric matrix, to some eight digits."""
+    n = matrix.shape[0]
+    options = {"k": 1, "tol": 1e-6, "v0": _start(n), "return_eigenvectors": False}
+    try:
+        return float(spla.eigsh(matrix, which="SA", ncv=40, maxiter=30, **options)[0])
+    except spla.ArpackNoConvergence:
+        # crowded at the end, as on a long chain: seen from just outside, the inverse pulls the crowd apart
+        outside = lower_bound(matrix) - 1e-6
+        return float(spla.eigsh(sp.csc_array(matrix), sigma=outside, which="LM", **options)[0])
 
 
 def _gap_at(matrix: sp.csr_array, shape: Shape, frequency: int) -> float:
@@ -150,7 +166,8 @@ def _second_gap(matrix: sp.csr_array) -> float:
 
     rough = lanczos(tol=1e-3, ncv=20, restarts=30)
     narrow = rough is None or rough < _WIDE
-    if narrow and matrix.nnz <= _THIN * n:
+    # with negative weights between nodes λ₂ may lie beyond 1, where the inverse of I − W does not look
+    if narrow and matrix.nnz <= _THIN * n and lower_bound(sp.csr_array(sp.eye_array(n) - matrix)) > -1e-9:
         return _narrow_gap(matrix)
     found = lanczos(tol=1e-7, ncv=40, restarts=1000)
     return _narrow_gap(matrix) if found is None else found

@@ -175,3 +175,53 @@ def test_a_schedule_that_cannot_be_is_refused(case):
 def test_averaging_the_wrong_number_of_values_is_refused(x):
     with pytest.raises(ValueError, match=r"4|dimension|[Ss]calar"):
         t.ring(4) @ x
+
+
+def test_rounds_must_agree_on_the_names_of_nodes():
+    with pytest.raises(TopologyError, match=r"nodes \['b', 'a', 'c', 'd'\].*0 to 3.*relabel_nodes"):
+        t.schedule([nx.Graph([("b", "a"), ("c", "d")]), nx.Graph([("a", "c"), ("b", "d")])])
+
+
+def test_a_round_keeps_the_weights_of_its_networkx_graph():
+    lazy = t.lazy(t.star(4))
+    assert t.schedule([lazy.to_networkx(), t.ring(4)])[0] == lazy
+    assert t.schedule(["ring", "star"], n=4)[1] == t.star(4)
+
+
+def test_weights_that_mean_something_else_are_told_apart():
+    with pytest.raises(TopologyError, match=r"do not make a mixing matrix.*from_networkx\(graph, weights=\"metropolis\"\)"):
+        t.as_topology(nx.karate_club_graph())
+
+
+def test_a_function_that_is_not_a_function_of_the_round_is_found_out():
+    rng = np.random.default_rng(0)
+    with pytest.raises(TopologyError, match=r"two different graphs for round 0.*default_rng\(\[seed, k\]\)"):
+        t.schedule(lambda k: t.random_matching(6, seed=int(rng.integers(99)))[k], n=6)
+
+
+def test_one_and_two_buffers_do_not_mix():
+    with pytest.raises(TopologyError, match="rounds mixes"):
+        t.schedule([t.ceca(6)[0], t.ring(6)])
+
+
+@pytest.mark.parametrize("what", ["W", "rho", "gap", "eigenvalues"])
+def test_a_schedule_asked_for_what_a_round_has_says_so(what):
+    with pytest.raises(AttributeError, match=rf"one_peer_exponential\(8\).*schedule\[k\]\.{what}"):
+        getattr(t.one_peer_exponential(8), what)
+    with pytest.raises(TopologyError, match=r"schedule\[k\] @ x"):
+        t.one_peer_exponential(8) @ np.ones(8)
+
+
+@pytest.mark.parametrize("W", [t.ring(4), "ring", nx.cycle_graph(4)], ids=["Topology", "name", "networkx"])
+def test_what_is_no_matrix_is_sent_to_as_topology(W):
+    with pytest.raises(TopologyError, match=r"must be a matrix; as_topology"):
+        t.Topology(W)
+
+
+def test_options_without_measure_are_refused_or_harmless():
+    assert t.base_graph(8, k=10**9).rounds_to_exact == 1
+    assert t.one_peer_exponential(2, base=10**9)[0].W.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    with pytest.raises(TopologyError, match=r"n=1000000000000: n must be at least 1 and at most 100000000"):
+        t.ring(10**12)
+    with pytest.raises(TopologyError, match="tolerance"):
+        t.fdla(t.grid(16), tolerance=0)

@@ -303,3 +303,38 @@ def test_one_round_is_enough_when_rho_is_zero(topology):
 @pytest.mark.parametrize("topology", [t.ring(8), t.star(5), t.exponential(8), t.random_matching(8), t.od_equidyn(8)], ids=label)
 def test_what_only_converges_is_never_exact(topology):
     assert topology.rounds_to_exact is None
+
+
+# ---- exactness told apart from speed -----------------------------------------------------------------------------------
+
+
+def test_a_last_exact_round_is_seen_however_little_is_left():
+    periodic_averaging = t.schedule([t.exponential(16)] * 24 + [t.complete(16)])
+    assert periodic_averaging.rounds_to_exact == 25
+    assert periodic_averaging.consensus_rate == 0
+
+
+def test_a_long_period_is_not_taken_for_exact():
+    matchings = t.random_matching(1000)[:200]
+    assert matchings.rounds_to_exact is None
+    assert 0.6 < matchings.consensus_rate < 0.8
+    assert t.schedule([t.star(5)] * 200).consensus_rate == pytest.approx(0.8, rel=1e-9)
+
+
+def test_several_periods_may_be_needed():
+    W = np.zeros((32, 32))
+    for i in range(32):  # exact after log₂ 32 rounds, whatever the period is called
+        W[i, 2 * i % 32] = W[i, (2 * i + 1) % 32] = 1 / 2
+    assert t.schedule([W]).rounds_to_exact == 5
+    assert t.schedule([W, W]).rounds_to_exact == 5
+    assert t.base_graph(5)[1:].rounds_to_exact > t.base_graph(5).period
+
+
+def test_agreement_on_something_else_than_the_mean_is_not_exact():
+    follow_the_leader = np.zeros((4, 4))
+    follow_the_leader[:, 0] = 1
+    assert t.Topology(follow_the_leader, connected=False).rounds_to_exact is None
+    moved_and_spread = [t.uniform(t.star(4)), t.complete(4)]
+    assert t.schedule(moved_and_spread).rounds_to_exact is None
+    all_to_one = follow_the_leader.T  # keeps the sum, in one place
+    assert t.Topology(all_to_one, connected=False).rounds_to_exact is None

@@ -13,6 +13,7 @@ from hypothesis import given
 from topology_claims import label, members, quiet, steadily
 
 from ifog import topology as t
+from ifog.errors import TopologyError
 from ifog.topology import Graph, Schedule, Topology
 
 ALL = [quiet(t.make, name, 8) for name in t.families()]
@@ -215,3 +216,41 @@ def test_a_graph_without_weights_is_itself():
     assert one != other
     assert pickle.loads(pickle.dumps(one)) == one
     assert one != t.ring(5)
+
+
+# ---- the same by any way of writing it ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", range(3, 20))
+def test_the_last_bit_of_a_weight_makes_no_other_graph(n):
+    assert t.metropolis(t.ring(n)) == t.ring(n)
+    assert t.lazy(t.lazy(t.ring(n)), 0.0) != t.ring(n)
+
+
+def test_options_are_pythons_own_values():
+    assert t.random_matching(8, seed=np.int64(3)) == t.random_matching(8, seed=3)
+    assert t.od_equidyn(8, eta=np.float64(0.3)).label == "od_equidyn(8, eta=0.3)"
+    ways = [[1, 3], (1, 3), np.array([1, 3])]
+    assert len({t.od_equidyn(8, offsets=offsets) for offsets in ways}) == 1
+    assert {t.od_equidyn(8, offsets=offsets).parameters["offsets"] for offsets in ways} == {(1, 3)}
+
+
+def test_slices_of_slices_are_slices():
+    schedule = t.random_matching(8)
+    assert schedule[0:] == schedule
+    assert schedule[3:][2:] == schedule[5:]
+    assert schedule[3:].expected_factor == schedule.expected_factor
+
+
+def test_a_matrix_that_went_through_float32_is_taken():
+    for n in (3, 7, 100):
+        rounded = t.metropolis(t.star(n)).W.astype(np.float32)
+        assert t.Topology(rounded).doubly_stochastic
+    with pytest.raises(TopologyError, match=r"row \d sums to 1\.00002"):
+        t.Topology(t.star(5).W * 1.00002)
+
+
+def test_the_matrix_that_is_handed_out_cannot_replace_the_one_inside():
+    topology = t.ring(4)
+    topology.matrix.data = np.ones(12)
+    np.testing.assert_allclose(topology.W.sum(axis=1), 1)

@@ -159,10 +159,10 @@ def test_the_sparse_road_without_a_connection(sparse_road):
     ids=label,
 )
 def test_the_sparse_road_leads_to_the_dense_rates(schedule, sparse_road):
-    left = dense_rho(product(schedule))
+    away = np.eye(schedule.n) - 1 / schedule.n  # only disagreements count, but for them also a mean that moves
+    left = np.linalg.norm(product(schedule) @ away, 2)
     assert schedule.consensus_rate == pytest.approx(left ** (1 / schedule.period), rel=1e-8)
-    away = np.eye(schedule.n) - 1 / schedule.n
-    mean = sum(away @ graph.W.T @ away @ graph.W @ away for graph in schedule) / schedule.period
+    mean = sum(away @ graph.W.T @ graph.W @ away for graph in schedule) / schedule.period
     assert schedule.expected_factor == pytest.approx(np.linalg.eigvalsh(mean)[-1], rel=1e-8)
 
 
@@ -253,3 +253,29 @@ def test_the_diameter_of_a_directed_graph_follows_the_arrows(size_and_seed):
 
 def test_there_is_no_diameter_without_a_connection():
     assert t.Topology(np.eye(3), connected=False).diameter is None
+
+
+# ---- many nodes, unfriendly weights ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("every", "weight"), [(1000, -0.3), (10, -0.1)])
+def test_the_thin_road_sees_an_eigenvalue_beyond_one(every, weight, sparse_road):
+    # a chain with some negative weights between nodes: W enlarges a disagreement
+    weights = np.full(199, 0.3)
+    weights[every // 2 :: every] = weight
+    pairs = np.column_stack([np.arange(199), np.arange(1, 200)])
+    topology = t.from_pairs(200, pairs, weights, signed=True)
+    assert topology.rho == pytest.approx(dense_rho(topology.W), abs=1e-7)
+
+
+@pytest.mark.slow
+def test_the_ends_of_the_spectrum_of_many_nodes():
+    n = 20_000
+    crowded = -1 / 3 + 2 / 3 * (1 - np.cos(np.pi / n))  # the chain's lowest eigenvalue, to within its crowd
+    assert t.chain(n).smallest_eigenvalue == pytest.approx(crowded, abs=1e-6)
+    assert not t.chain(n).positive_definite
+    assert t.lazy(t.chain(n)).positive_definite
+    c = np.cos(np.pi / n)
+    assert t.best_constant(t.chain(n)).matrix[0, 1] == pytest.approx(2 / ((2 - 2 * c) + (2 + 2 * c)), abs=1e-6)
+    c = np.cos(2 * np.pi / n)
+    assert t.best_constant(t.ring(n)).matrix[0, 1] == pytest.approx(1 / (3 - c), abs=1e-9)
