@@ -39,12 +39,10 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The "compat" mode of an editable install is one that mypy, pyright and editors can follow.
 # Remade when a requirement changes. Interrupted half-way, it starts afresh: `ready` is written last.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ifog needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
 	@echo "Setting up $(VENV), once; this takes a minute or two …"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    --config-settings editable_mode=compat -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -151,13 +151,12 @@ def race(name: str, n: int = RACERS, rounds: int = RACE_ROUNDS) -> Curve:
 
 def exchange_seconds(n: int, size: float, link: str = LINK) -> dict[str, float]:
     """What one exchange between n nodes takes, for the mean of all or of some neighbours."""
-    message = cost.LINKS[link].message
     return {
         "parameter server": cost.parameter_server(n, size, link),
         "ring allreduce": cost.ring_allreduce(n, size, link),
-        "static exponential": message(log2_ceil(n) * size),  # ⌈log₂ n⌉ messages side by side
+        "static exponential": cost.exchange_time(log2_ceil(n), size, link),
         "halving-doubling allreduce": cost.halving_doubling(n, size, link),
-        "one-peer gossip": message(size),
+        "one-peer gossip": cost.exchange_time(1, size, link),
     }
 
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from ..errors import TopologyError
 from .arguments import log2_ceil
 from .families import family
-from .graph import Graph, Schedule, _digest, _read_only
+from .graph import Graph, Schedule
+from .matrix import digest, read_only
 
 
 class Coefficients(NamedTuple):
@@ -67,7 +68,7 @@ class Exchange(Graph):
         )
         matrix = sp.csr_array(sp.block_array(blocks))
         matrix.eliminate_zeros()
-        _read_only(matrix.data, matrix.indices, matrix.indptr)
+        read_only(matrix.data, matrix.indices, matrix.indptr)
         return matrix
 
     @property
@@ -101,7 +102,7 @@ class Exchange(Graph):
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal peers and coefficients, on every machine."""
-        return _digest("exchange", self.n, self.coefficients, self.pattern.indices)
+        return digest("exchange", self.n, self.coefficients, self.pattern.indices)
 
     def start(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """The two buffers [x; 0]."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import TopologyError, TopologyWarning
 from .arguments import power_of_two, whole
 from .families import family
-from .graph import Schedule, Topology, circulant, from_pairs
+from .graph import Schedule, Topology, circulant, from_pairs, metropolis_pairs
 
 
 @family
@@ -38,14 +38,14 @@ def directed_ring(n: int) -> Topology:
 def chain(n: int) -> Topology:
     """A line: like the ring, but its ends do not meet. ρ = 1/3 + 2/3 cos(π/n) for n ≥ 3."""
     i = np.arange(n - 1)
-    return _metropolis(n, np.column_stack([i, i + 1]))
+    return metropolis_pairs(n, np.column_stack([i, i + 1]))
 
 
 @family
 def star(n: int) -> Topology:
     """Node 0 talks to everybody, the others to node 0 only, with weights 1/n. ρ = 1 − 1/n for n ≥ 3."""
     leaves = np.arange(1, n)
-    return _metropolis(n, np.column_stack([np.zeros_like(leaves), leaves]))
+    return metropolis_pairs(n, np.column_stack([np.zeros_like(leaves), leaves]))
 
 
 @family
@@ -66,7 +66,7 @@ def grid(n: int, *, rows: int | None = None) -> Topology:
     The rectangle is as square as n allows, or has the given number of rows. Nodes are numbered row by row.
     """
     rows, columns = shape = _rectangle(n, rows, "grid")
-    return _metropolis(n, _grid_edges(rows, columns), shape=shape)
+    return metropolis_pairs(n, _grid_edges(rows, columns), grid_shape=shape)
 
 
 @family
@@ -82,7 +82,7 @@ def torus(n: int, *, rows: int | None = None) -> Topology:
         pairs.append(np.column_stack([node[-1], node[0]]))
     if columns > 2:
         pairs.append(np.column_stack([node[:, -1], node[:, 0]]))
-    return _metropolis(n, np.concatenate(pairs), shape=shape)
+    return metropolis_pairs(n, np.concatenate(pairs), grid_shape=shape)
 
 
 @family
@@ -91,7 +91,7 @@ def hypercube(n: int) -> Topology:
     d = power_of_two(n, "hypercube", "exponential(n) works for every n")
     i = np.arange(n)
     pairs = np.concatenate([np.column_stack([i, i ^ (1 << k)])[(i >> k) & 1 == 0] for k in range(d)])
-    return from_pairs(n, pairs, 1 / (d + 1), shape=(2,) * d)
+    return from_pairs(n, pairs, 1 / (d + 1), grid_shape=(2,) * d)
 
 
 @family
@@ -105,13 +105,13 @@ def _hypercube_round(n: int, k: int) -> Topology:
     i = np.arange(n)
     lower = i[(i >> k) & 1 == 0]
     shape = (2,) * (n.bit_length() - 1)
-    return from_pairs(n, np.column_stack([lower, lower ^ (1 << k)]), 1 / 2, shape=shape, connected=False)
+    return from_pairs(n, np.column_stack([lower, lower ^ (1 << k)]), 1 / 2, grid_shape=shape, connected=False)
 
 
 @family
 def binary_tree(n: int) -> Topology:
     """A complete binary tree: the parent of node i is (i − 1) // 2; Metropolis weights."""
-    return _metropolis(n, _tree_edges(n))
+    return metropolis_pairs(n, _tree_edges(n))
 
 
 @family
@@ -126,19 +126,12 @@ def double_binary_tree(n: int) -> Schedule:
 
 def _mirrored_tree(n: int, k: int) -> Topology:
     edges = _tree_edges(n)
-    return _metropolis(n, n - 1 - edges if k else edges)
+    return metropolis_pairs(n, n - 1 - edges if k else edges)
 
 
 def _tree_edges(n: int) -> NDArray[np.int64]:
     child = np.arange(1, n)
     return np.column_stack([(child - 1) // 2, child])
-
-
-def _metropolis(n: int, edges: NDArray[np.int64], shape: tuple[int, ...] | None = None) -> Topology:
-    """The weights of `weights.metropolis`, straight from an edge list."""
-    degree = np.bincount(edges.ravel(), minlength=n)
-    i, j = edges.T
-    return from_pairs(n, edges, 1 / (1 + np.maximum(degree[i], degree[j])), shape=shape)
 
 
 def _grid_edges(rows: int, columns: int) -> NDArray[np.int64]:

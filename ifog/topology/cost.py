@@ -68,9 +68,15 @@ def round_time(schedule: Schedule, size: float, link: Link | str = "25GbE", *, o
     times = []
     for graph in schedule._sample():
         busiest = max(int(graph.out_degrees.max()), int(graph.in_degrees.max()))
-        latencies = busiest if one_port else min(busiest, 1)
-        times.append((link.overhead if busiest else 0.0) + latencies * link.latency + busiest * size / link.bandwidth)
+        times.append(exchange_time(busiest, size, link, one_port=one_port))
     return sum(times) / len(times)
+
+
+def exchange_time(degree: int, size: float, link: Link | str = "25GbE", *, one_port: bool = False) -> float:
+    """Seconds for a node to exchange ``size`` bytes with ``degree`` neighbours."""
+    degree, size, link = whole("degree", degree, minimum=0), _size(size), _link(link)
+    latencies = degree if one_port else min(degree, 1)
+    return (link.overhead if degree else 0.0) + latencies * link.latency + degree * size / link.bandwidth
 
 
 # ---- what everybody compares with: seconds to give every node the exact mean of n vectors of M bytes -----------------

@@ -69,9 +69,9 @@ def layout(graph: Graph) -> Points:
         span = np.ptp(graph.positions, axis=0)
         scaled: Points = (graph.positions - graph.positions.min(axis=0)) / np.where(span > 0, span, 1)
         return scaled
-    if graph.shape is not None and len(graph.shape) == 2 and min(graph.shape) > 1:
-        rows, columns = graph.shape
-        side = max(graph.shape)
+    if graph.grid_shape is not None and len(graph.grid_shape) == 2 and min(graph.grid_shape) > 1:
+        rows, columns = graph.grid_shape
+        side = max(graph.grid_shape)
         row, column = np.divmod(np.arange(n), columns)
         return np.column_stack([(column + (side - columns) / 2 + 0.5) / side, (row + (side - rows) / 2 + 0.5) / side])
     if not graph.directed and graph.messages == 2 * (n - 1) and graph.connected:
@@ -168,9 +168,9 @@ def _drawing(graph: Graph, size: int) -> str:
 
 def _wraps(graph: Graph, i: int, j: int) -> bool:
     """Whether an edge of a torus leaves on one side and comes back on the other: drawn as an arc, not over its row."""
-    if graph.shape is None or len(graph.shape) != 2 or min(graph.shape) == 1:
+    if graph.grid_shape is None or len(graph.grid_shape) != 2 or min(graph.grid_shape) == 1:
         return False
-    (row_i, column_i), (row_j, column_j) = divmod(i, graph.shape[1]), divmod(j, graph.shape[1])
+    (row_i, column_i), (row_j, column_j) = divmod(i, graph.grid_shape[1]), divmod(j, graph.grid_shape[1])
     return abs(row_i - row_j) > 1 or abs(column_i - column_j) > 1
 
 

@@ -10,7 +10,6 @@ None of them can be changed once made; what is expensive to know (ρ, the diamet
 
 from __future__ import annotations
 
-import hashlib
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.csgraph as csgraph
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import TopologyError
 from . import spectrum
 from .arguments import whole
+from .matrix import SUM_TOLERANCE, checked, digest, off_diagonal, read_only, row, sums_to_one
+from .walks import distances, pieces, undirected_diameter
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SUM_TOLERANCE = 1e-6  # how far a row or column sum may be from one: a matrix that went through float32 passes
 _ENDLESS_SAMPLE = 32  # rounds looked at to judge a schedule that never repeats
 _EXACT = 1e-12  # what a round leaves of a disagreement when only rounding is left
 _REMEMBERED = 2**23  # rounds × nodes of a schedule kept once made: some 300 MB
@@ -139,7 +138,7 @@ class Schedule:
         """Equal for equal weights, round for round, on every machine (of an endless schedule, its first 32 rounds)."""
         if self.period == 1:
             return self[0].fingerprint
-        return _digest("schedule", self.n, self.period, *(graph.fingerprint for graph in self._sample()))
+        return digest("schedule", self.n, self.period, *(graph.fingerprint for graph in self._sample()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self.fingerprint == other.fingerprint
@@ -222,7 +221,7 @@ class Schedule:
         for k in range(most):
             union = union + self[k].pattern
             # a look costs as much as a round: looking after 1, 2, 4, 8 … rounds keeps the looks cheap
-            if ((k + 1) & k == 0 or k + 1 == most) and _pieces(union) == 1:
+            if ((k + 1) & k == 0 or k + 1 == most) and pieces(union) == 1:
                 return True
         return False
 
@@ -374,7 +373,7 @@ class Graph(Schedule):
     """
 
     pattern: sp.csr_array
-    shape: tuple[int, ...] | None
+    grid_shape: tuple[int, ...] | None
     """The grid on which the nodes live, if they do: row-major, e.g. (3, 4) for a 3 × 4 torus."""
     positions: Vector | None
     """Where the nodes are in the plane, if they are somewhere: an (n, 2) array."""
@@ -388,25 +387,25 @@ class Graph(Schedule):
         *,
         name: str,
         connected: bool,
-        shape: tuple[int, ...] | None = None,
+        grid_shape: tuple[int, ...] | None = None,
         positions: Vector | None = None,
         source: str | None = None,
     ) -> None:
         if positions is not None:
             positions = np.array(positions, dtype=np.float64)
-        _fill(self, n=pattern.shape[0], pattern=pattern, shape=shape, positions=positions, source=source)
+        _fill(self, n=pattern.shape[0], pattern=pattern, grid_shape=grid_shape, positions=positions, source=source)
         self._freeze()
         _fill(self, name=name, label=name, parameters=MappingProxyType({}), _known_factor=None, _made={})
         if connected and not self.connected:
             raise TopologyError(
-                f"{name}: the graph is in {_pieces(pattern)} pieces that cannot all reach each other, so its nodes can never "
+                f"{name}: the graph is in {pieces(pattern)} pieces that cannot all reach each other, so its nodes can never "
                 f"agree; add edges, or say connected=False if that is meant"
             )
 
     def _freeze(self) -> None:
-        _read_only(self.pattern.data, self.pattern.indices, self.pattern.indptr)
+        read_only(self.pattern.data, self.pattern.indices, self.pattern.indptr)
         if self.positions is not None:
-            _read_only(self.positions)
+            read_only(self.positions)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -423,12 +422,12 @@ class Graph(Schedule):
     def in_neighbors(self, i: int) -> Integers:
         """The nodes that node i receives from, ascending."""
         i = self._node(i)
-        return _row(self.pattern, i)
+        return row(self.pattern, i)
 
     def out_neighbors(self, i: int) -> Integers:
         """The nodes that node i sends to, ascending."""
         i = self._node(i)
-        return _row(self._outgoing, i)
+        return row(self._outgoing, i)
 
     @property
     def edges(self) -> Integers:
@@ -466,7 +465,7 @@ class Graph(Schedule):
     @cached_property
     def connected(self) -> bool:
         """Whether every node reaches every other along the arrows (strongly connected)."""
-        return _pieces(self.pattern) == 1
+        return pieces(self.pattern) == 1
 
     @property
     def jointly_connected(self) -> bool:
@@ -479,10 +478,10 @@ class Graph(Schedule):
         if not self.connected:
             return None
         if self._looks_the_same_from_everywhere:
-            return int(_distances(self._outgoing, 0).max())
+            return int(distances(self._outgoing, 0).max())
         if self.directed:
-            return max(int(_distances(self._outgoing, i).max()) for i in range(self.n))
-        return _undirected_diameter(self._outgoing)
+            return max(int(distances(self._outgoing, i).max()) for i in range(self.n))
+        return undirected_diameter(self._outgoing)
 
     @cached_property
     def _outgoing(self) -> sp.csr_array:
@@ -497,7 +496,7 @@ class Graph(Schedule):
     @property
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
         """The grids whose translations are worth a look: the line of all nodes, and the grid they live on."""
-        return ((self.n,),) if self.shape is None or self.shape == (self.n,) else ((self.n,), self.shape)
+        return ((self.n,),) if self.grid_shape is None or self.grid_shape == (self.n,) else ((self.n,), self.grid_shape)
 
     def _node(self, i: int) -> int:
         try:
@@ -526,12 +525,12 @@ class Graph(Schedule):
     @cached_property
     def row_stochastic(self) -> bool:
         """Every row sums to one: nodes that agree stay in agreement."""
-        return _sums_to_one(self.matrix, axis=1)
+        return sums_to_one(self.matrix, axis=1)
 
     @cached_property
     def column_stochastic(self) -> bool:
         """Every column sums to one: the sum over all nodes is kept."""
-        return _sums_to_one(self.matrix, axis=0)
+        return sums_to_one(self.matrix, axis=0)
 
     @cached_property
     def symmetric(self) -> bool:
@@ -543,7 +542,7 @@ class Graph(Schedule):
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal edges, on every machine."""
-        return _digest("graph", self.n, self.pattern.indptr, self.pattern.indices)
+        return digest("graph", self.n, self.pattern.indptr, self.pattern.indices)
 
     def _slice(self, k: slice) -> Self:
         super()._slice(k)  # for its checks
@@ -583,17 +582,19 @@ class Topology(Graph):
         name: str = "custom",
         signed: bool = False,
         connected: bool = True,
-        shape: tuple[int, ...] | None = None,
+        grid_shape: tuple[int, ...] | None = None,
         positions: Vector | None = None,
         source: str | None = None,
     ) -> None:
-        matrix = _checked(W, signed=signed)
+        matrix = checked(W, signed=signed)
         _fill(self, _matrix=matrix)
-        super().__init__(_off_diagonal(matrix), name=name, connected=connected, shape=shape, positions=positions, source=source)
+        super().__init__(
+            off_diagonal(matrix), name=name, connected=connected, grid_shape=grid_shape, positions=positions, source=source
+        )
 
     def _freeze(self) -> None:
         super()._freeze()
-        _read_only(self._matrix.data, self._matrix.indices, self._matrix.indptr)
+        read_only(self._matrix.data, self._matrix.indices, self._matrix.indptr)
 
     @property
     def matrix(self) -> sp.csr_array:
@@ -619,7 +620,7 @@ class Topology(Graph):
     @cached_property
     def fingerprint(self) -> str:
         """Equal for equal weights, on every machine."""
-        return _digest("topology", self.n, self.matrix.indptr, self.matrix.indices, self.matrix.data)
+        return digest("topology", self.n, self.matrix.indptr, self.matrix.indices, self.matrix.data)
 
     # ---- properties of W -----------------------------------------------------------------------------------------
 
@@ -670,7 +671,7 @@ class Topology(Graph):
                 )
             values = np.linalg.eigvalsh(self.W) if self.symmetric else np.linalg.eigvals(self.W)
         ordered = values[np.argsort(-np.abs(values), kind="stable")]
-        _read_only(ordered)
+        read_only(ordered)
         return ordered
 
     @cached_property
@@ -739,7 +740,7 @@ class _Shifted:
         return self.schedule[self.first + k]
 
 
-# ---- making and checking matrices --------------------------------------------------------------------------------------
+# ---- making topologies --------------------------------------------------------------------------------------
 
 
 def circulant(n: int, weights: Mapping[int, float], *, connected: bool = True) -> Topology:
@@ -782,92 +783,11 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
     return Topology(sp.coo_array((data, (rows, columns)), shape=(n, n)), **options)
 
 
-def as_array(name: str, matrix: Any) -> Any:
-    """A sparse array as it is, anything else as a numpy array, or an error that names the argument."""
-    if sp.issparse(matrix):
-        return matrix
-    try:
-        return np.asarray(matrix)
-    except ValueError:
-        raise TopologyError(
-            f"{name}={matrix!r:.80}: its rows have different lengths; a matrix has n rows of n numbers"
-        ) from None
-
-
-def _checked(W: Any, *, signed: bool) -> sp.csr_array:
-    """W as a read-only sparse array, or a clear error."""
-    if isinstance(W, str | Schedule) or hasattr(W, "adjacency"):
-        raise TopologyError(f"W={W!r:.60}: it must be a matrix; as_topology(…) takes graphs, names and matrices alike")
-    W = as_array("W", W)
-    if W.ndim != 2 or W.shape[0] != W.shape[1]:
-        raise TopologyError(f"W has shape {W.shape}: a mixing matrix is square, one row and one column for each node")
-    if W.shape[0] == 0:
-        raise TopologyError("W is empty: a topology has at least one node")
-    if W.dtype.kind not in "biuf":
-        raise TopologyError(f"W holds {W.dtype} values: weights are real numbers")
-    matrix = sp.csr_array(W, dtype=np.float64, copy=True)
-    matrix.sum_duplicates()
-    _tidy_rounding(matrix)
-    matrix.eliminate_zeros()
-    if not np.isfinite(matrix.data).all():
-        i, j = (int(index[0]) for index in _entries(matrix, ~np.isfinite(matrix.data)))
-        raise TopologyError(f"W[{i}, {j}] is {matrix[i, j]}: every weight must be a finite number")
-    if not signed and (matrix.data < 0).any():
-        i, j = (int(index[0]) for index in _entries(matrix, matrix.data < 0))
-        raise TopologyError(f"W[{i}, {j}] = {matrix[i, j]:.6g} is negative: say signed=True if that is meant")
-    if not _sums_to_one(matrix, axis=1) and not _sums_to_one(matrix, axis=0):
-        sums = matrix.sum(axis=1)
-        i = int(np.abs(sums - 1).argmax())
-        hint = "; for an adjacency matrix use metropolis(W)" if set(np.unique(matrix.data)) <= {1.0} else ""
-        raise TopologyError(
-            f"W is neither row- nor column-stochastic (row {i} sums to {sums[i]:.10g}): its rows must sum to one to average, "
-            f"or its columns to push{hint}"
-        )
-    return matrix
-
-
-def _tidy_rounding(matrix: sp.csr_array) -> None:
-    """A weight like −3e-17 on the diagonal is a rounding error of 1 − Σ w, not a negative weight."""
-    matrix.data[np.abs(matrix.data) < 1e-15] = 0.0
-
-
-def _digest(*parts: Any) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            # weights that differ in their last bits, as 1/3 and 1 − 2/3 do, are the same; + 0.0 makes −0.0 zero
-            rounded = np.round(part, 12) + 0.0 if part.dtype.kind == "f" else part.astype(np.int64)
-            digest.update(rounded.tobytes())
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()
-
-
-def _read_only(*arrays: NDArray[Any]) -> None:
-    for array in arrays:
-        array.flags.writeable = False
-
-
-def _off_diagonal(matrix: sp.csr_array) -> sp.csr_array:
-    entries = matrix.tocoo()
-    off = entries.row != entries.col
-    pattern = sp.csr_array((np.ones(int(off.sum()), dtype=bool), (entries.row[off], entries.col[off])), shape=matrix.shape)
-    pattern.sort_indices()
-    return pattern
-
-
-def _row(pattern: sp.csr_array, i: int) -> Integers:
-    columns: Integers = pattern.indices[pattern.indptr[i] : pattern.indptr[i + 1]].astype(np.int64)
-    return columns
-
-
-def _entries(matrix: sp.csr_array, where: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    entries = matrix.tocoo()
-    return entries.row[where], entries.col[where]
-
-
-def _sums_to_one(matrix: sp.csr_array, *, axis: int) -> bool:
-    return bool(np.abs(matrix.sum(axis=axis) - 1).max() <= SUM_TOLERANCE)
+def metropolis_pairs(n: int, pairs: Integers, **options: Any) -> Topology:
+    """The symmetric topology of undirected edges with Metropolis–Hastings weights 1 / (1 + max(dᵢ, dⱼ))."""
+    degree = np.bincount(pairs.ravel(), minlength=n)
+    i, j = pairs.T
+    return from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), **options)
 
 
 def _common_fourier(rounds: Sequence[Graph]) -> NDArray[np.complex128] | None:
@@ -884,41 +804,6 @@ def _common_fourier(rounds: Sequence[Graph]) -> NDArray[np.complex128] | None:
         else:
             return np.array(transfers)
     return None
-
-
-# ---- walking along the arrows ---------------------------------------------------------------------------------------
-
-
-def _pieces(pattern: sp.csr_array) -> int:
-    return int(csgraph.connected_components(pattern.astype(np.int8), directed=True, connection="strong", return_labels=False))
-
-
-def _distances(outgoing: sp.csr_array, source: int) -> Vector:
-    hops: Vector = csgraph.dijkstra(outgoing.astype(np.float64), unweighted=True, indices=source)
-    return hops
-
-
-def _undirected_diameter(outgoing: sp.csr_array) -> int:
-    """By bounds (Takes and Kosters 2011): a search from one node bounds how far every other node can see.
-
-    Usually a handful of searches settle the question, where trying all nodes would need n.
-    """
-    n = outgoing.shape[0]
-    lower, upper = np.zeros(n), np.full(n, np.inf)
-    candidates = np.ones(n, dtype=bool)
-    best, look_far = 0.0, True
-    while candidates.any():
-        bound = np.where(candidates, upper, -np.inf) if look_far else np.where(candidates, -lower, -np.inf)
-        node = int(bound.argmax())
-        hops = _distances(outgoing, node)
-        far = float(hops.max())
-        best = max(best, far)
-        lower = np.maximum(lower, np.maximum(hops, far - hops))
-        upper = np.minimum(upper, far + hops)
-        candidates &= upper > best
-        candidates[node] = False
-        look_far = not look_far
-    return int(best)
 
 
 def _fill(target: Schedule, **fields: Any) -> None:

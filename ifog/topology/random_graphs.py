@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import TopologyError
 from .arguments import real, share, whole
 from .families import family
-from .graph import Schedule, Topology, from_pairs
+from .graph import Schedule, Topology, from_pairs, metropolis_pairs
 
 Drawn = tuple[NDArray[np.int64], NDArray[np.float64] | None]
 """Pairs of nodes, and where the nodes are if they are somewhere."""
@@ -121,9 +121,7 @@ def _connected(what: str, n: int, seed: int, draw: Callable[[np.random.Generator
     whole("seed", seed, minimum=0)
     for attempt in range(_ATTEMPTS):
         pairs, places = draw(np.random.default_rng([seed, attempt]))
-        i, j = pairs.T
-        degree = np.bincount(pairs.ravel(), minlength=n)
-        topology = from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), connected=False, positions=places)
+        topology = metropolis_pairs(n, pairs, connected=False, positions=places)
         if topology.connected:
             return topology
     raise TopologyError(f"{what}: none of {_ATTEMPTS} random graphs was connected; choose a larger {knob}")

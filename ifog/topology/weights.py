@@ -30,7 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import TopologyError
 from . import spectrum
 from .arguments import real, share
-from .graph import Graph, Schedule, Topology, as_array, from_pairs
+from .graph import Graph, Schedule, Topology, from_pairs
+from .matrix import as_array
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -283,7 +284,7 @@ def _dressed(rule: str, graph: Graph, matrix: sp.sparray, *, connected: bool, si
         name=f"{rule}({graph.label if rule == 'lazy' else source}{options})",  # the other rules replace the weights
         signed=signed,
         connected=connected,
-        shape=graph.shape,
+        grid_shape=graph.grid_shape,
         positions=graph.positions,
         source=source,
     )

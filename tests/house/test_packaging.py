@@ -107,7 +107,9 @@ ifog.topology.grid(9, row=3)
 ifog.topology.no_such_graph
 """
     (tmp_path / "snippet.py").write_text(snippet)
-    run = subprocess.run([sys.executable, "-m", "mypy", "snippet.py"], cwd=tmp_path, capture_output=True, text=True)
+    environment = os.environ | {"MYPYPATH": str(ROOT)}  # type checkers do not follow an editable install
+    command = [sys.executable, "-m", "mypy", "snippet.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert 'Revealed type is "float"' in run.stdout
     assert 'Revealed type is "ifog.topology.graph.Topology"' in run.stdout
     assert 'Unexpected keyword argument "row" for "grid"' in run.stdout
@@ -132,30 +134,60 @@ def test_constraints_pin_every_requirement():
     assert all("==" not in requirement.split(";")[0] for requirement in wanted), "ranges here, pins in constraints.txt"
 
 
-@pytest.mark.slow
-def test_the_wheel_made_from_the_sdist_works_without_the_checkout(tmp_path):
-    run = subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, ROOT], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    # its own environment for ifog, this one's for what ifog needs: nothing is downloaded
-    home = tmp_path / "environment"
-    venv.create(home, with_pip=False)
-    site = next(home.glob("lib/python*/site-packages"))
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
-    subprocess.run(install, check=True, capture_output=True)
+def fresh_environment(folder):
+    """A Python with what ifog needs and without ifog: its own site-packages, and a path to this environment's."""
     import numpy
 
-    (site / "needs.pth").write_text(str(Path(numpy.__file__).parents[1]))
-    code = """
+    venv.create(folder, with_pip=False)
+    site = next(folder.glob("lib/python*/site-packages"))
+    needs = Path(numpy.__file__).parents[1]
+    # appended behind, and as a plain path: this environment's own editable ifog must not be found through it
+    (site / "needs.pth").write_text(f"{needs}\n")
+    return folder / "bin" / "python", site
+
+
+SMOKE = """
 from importlib.resources import files
 import ifog.cluster, ifog.widgets
 print(ifog.topology.ring(8))
 print(ifog.cluster.__file__)
 print(all(files("ifog").joinpath(name).is_file() for name in ("__init__.pyi", "py.typed")))
 """
-    run = subprocess.run([home / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+
+
+def install(python, *arguments):
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_made_from_the_sdist_works_without_the_checkout(tmp_path):
+    run = subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, ROOT], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    python, site = fresh_environment(tmp_path / "environment")
+    install(python, wheel)
+    run = subprocess.run([python, "-c", SMOKE], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     shown, cluster, shipped = run.stdout.splitlines()
     assert shown.startswith("ring(8): ρ = 0.8047")
     assert Path(cluster).is_relative_to(site)
     assert shipped == "True"
+
+
+@pytest.mark.slow
+def test_a_checkout_without_symlinks_works_as_well(tmp_path):
+    # what git makes of them where the file system has none: files that hold the target's name
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("cluster", "widgets", "ifog", "pyproject.toml", "README.md", "LICENSE"):
+        subprocess.run(["cp", "-r", ROOT / name, checkout / name], check=True)
+    for name in ("cluster", "widgets"):
+        (checkout / "ifog" / name).unlink()
+        (checkout / "ifog" / name).write_text(f"../{name}")
+    python, _ = fresh_environment(tmp_path / "environment")
+    install(python, "--editable", checkout)
+    run = subprocess.run([python, "-c", SMOKE], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert str(checkout / "cluster") in run.stdout

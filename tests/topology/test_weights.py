@@ -114,7 +114,8 @@ def test_weights_on_a_disconnected_graph_need_consent(rule):
     apart = nx.Graph([(0, 1), (2, 3), (3, 4)])
     with pytest.raises(TopologyError, match=r"2 pieces.*connected=False"):
         t.rules()[rule](apart)
-    assert t.rules()[rule](apart, connected=False).rho == pytest.approx(1, abs=0.2)
+    allowed = t.rules()[rule](apart, connected=False)
+    assert allowed.rho == pytest.approx(1, abs=1e-12) if allowed.symmetric else allowed.rho > 1
 
 
 def test_no_weights_are_fast_on_a_disconnected_graph():
