@@ -10,39 +10,47 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 
-.PHONY: demo lab test check bench format clean
+ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd))
+$(shell rm -f $(READY))
+endif
+
+.PHONY: help demo lab test check bench format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//; 1,7p' Makefile
 
 demo: $(READY)
 	$(BIN)/python -m ifog.widgets.demo
 
 lab: $(READY)
-	$(BIN)/jupyter lab --notebook-dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/python -m jupyterlab --notebook-dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python $(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.topology
 
 format: $(READY)
-	$(BIN)/ruff check --fix-only --quiet .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix-only --quiet .
+	$(BIN)/python -m ruff format .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Remade when a requirement changes. Interrupted half-way, it starts afresh: `ready` is written last.
+# Updated in place when a requirement changes. A set-up that never ended starts afresh: `ready` is written last, and holds
+# the folder, because an environment does not survive being moved.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ifog needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
-	@echo "Setting up $(VENV), once; this takes a minute or two …"
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@echo "Setting up $(VENV): a minute or two, and it needs the internet …"
+	@[ -f $@ ] || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@pwd > $@

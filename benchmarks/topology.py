@@ -16,6 +16,7 @@ import argparse
 import csv
 import math
 import multiprocessing
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -139,6 +140,7 @@ def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 
 
 def _child(which: str, family: str, n: int, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     case = next(case for case in CASES if case.family == family)
     pipe.send((READY, 0.0))
     for message in (build if which == "build" else rho)(case, n):
@@ -329,9 +331,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = Console(width=100)
 
     results: list[Result] = []
+    console.print(f"{len(CASES)} families; about {'half a minute' if given.quick else 'ten minutes (--quick: half a minute)'}.")
     with console.status("") as status:
-        for case in CASES:
-            results += measure(case, SIZES[:2] if given.quick else SIZES, limit, status.update)
+        try:
+            for case in CASES:
+                results += measure(case, SIZES[:2] if given.quick else SIZES, limit, status.update)
+        except KeyboardInterrupt:
+            console.print("Stopped; here is what was measured until then.")
+    if not results:
+        return
     console.print(table(results, limit))
 
     for line in conclusions(results):

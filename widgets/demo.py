@@ -310,7 +310,7 @@ def tour(topologies: Sequence[t.Schedule], drawn: Sequence[t.Schedule], curves: 
             page.section(
                 "Why some are slow",
                 f"Averaging is multiplication by a matrix W, here of {topologies[0].n} nodes: each blue dot is one of its "
-                f"eigenvalues, the factor by which a pattern of disagreement shrinks in a round. The red one belongs to "
+                f"eigenvalues, the factor by which a pattern of disagreement shrinks in a round. The orange one belongs to "
                 f"agreement, which stays. Look at the rim between the shaded disc and the circle: the <b>wider the rim, the "
                 f"faster</b>.",
                 page.live(spectrum_figure(spectra), "spectrum"),

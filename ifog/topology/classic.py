@@ -51,7 +51,7 @@ def star(n: int) -> Topology:
 @family
 def complete(n: int) -> Topology:
     """Everybody talks to everybody: the exact mean in one round, for n − 1 messages a node."""
-    if n > 20_000:
+    if n > 10_000:
         raise TopologyError(
             f"complete(n={n}): its matrix has no zeros and would take {n * n * 12 / 1e9:,.0f} GB; "
             f"the mean itself needs no matrix, and ceca(n) reaches it in {(n - 1).bit_length()} rounds"

@@ -21,7 +21,7 @@ Family: TypeAlias = Callable[..., Schedule]
 P = ParamSpec("P")
 S = TypeVar("S", bound=Schedule)
 
-MOST_NODES = 100_000_000  # more would not fit into any memory
+MOST_NODES = 10_000_000  # a ring of more would fill the memory of a laptop
 
 _FAMILIES: dict[str, Family] = {}
 

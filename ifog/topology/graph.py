@@ -91,8 +91,13 @@ class Schedule:
             k %= self.period
         return self._round(k)
 
-    def __matmul__(self, x: Vector) -> Vector:
+    __array_ufunc__ = None  # numpy leaves ``x @ topology`` to us
+
+    def __matmul__(self, x: Any) -> Vector:
         raise TopologyError(f"{self.label} is a schedule: mix with the graph of one round, schedule[k] @ x")
+
+    def __rmatmul__(self, x: Any) -> Vector:
+        raise TopologyError(f"x @ {self.label}: averaging is written the other way round, topology @ x")
 
     def __getattr__(self, name: str) -> Any:
         # called for what a schedule does not have: most often somebody took it for a single topology
@@ -350,7 +355,7 @@ class Schedule:
         if self.n <= spectrum.DENSE:
             facts.append(f"degree {self.degree}")
             if self.rounds_to_exact is not None:
-                facts.append(f"exact in {self.rounds_to_exact} rounds")
+                facts.append(f"exact in {self.rounds_to_exact} round{'s' if self.rounds_to_exact != 1 else ''}")
             elif self.period is not None or self._known_factor is not None:  # else it would be an estimate, and slow
                 facts.append(f"rate {self.consensus_rate:.4g} a round")
         return facts
@@ -514,7 +519,16 @@ class Graph(Schedule):
         """The round as a sparse, read-only matrix."""
         raise TopologyError(f"{self.label} has no weights: choose a rule that gives them, such as metropolis(graph)")
 
-    def __matmul__(self, x: Vector) -> Vector:
+    def __matmul__(self, x: Any) -> Vector:
+        if isinstance(x, Schedule):
+            raise TopologyError(
+                f"{self.label} @ {x.label}: the values to mix must be an array; the product of two matrices is A.W @ B.W"
+            )
+        x = np.asarray(x)
+        if x.ndim not in (1, 2) or len(x) != self.n:
+            raise TopologyError(
+                f"{self.label} @ x: x has shape {x.shape}, but must have one row for each of the {self.n} nodes"
+            )
         mixed: Vector = self.matrix @ x
         return mixed
 
@@ -612,10 +626,6 @@ class Topology(Graph):
             )
         dense: Vector = self.matrix.toarray()
         return dense
-
-    def __matmul__(self, x: Vector) -> Vector:
-        mixed: Vector = self._matrix @ x
-        return mixed
 
     @cached_property
     def fingerprint(self) -> str:
@@ -772,6 +782,12 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
     outside = (pairs < 0) | (pairs >= n)
     if outside.any():
         raise TopologyError(f"pairs has the node {pairs[outside][0]}: with n={n}, the nodes are 0 to {n - 1}")
+    if (i == j).any():
+        raise TopologyError(f"pairs has ({i[i == j][0]}, {i[i == j][0]}): a node's own weight is what its edges leave to one")
+    once = np.unique(np.minimum(i, j) * n + np.maximum(i, j), return_counts=True)
+    if len(once[0]) < len(i):
+        a, b = divmod(int(once[0][once[1] > 1][0]), n)
+        raise TopologyError(f"pairs has the edge ({a}, {b}) twice: give each edge once")
     w = np.asarray(weights, dtype=np.float64)
     if w.ndim and w.shape != i.shape:
         raise TopologyError(f"weights has shape {w.shape}: one weight, or one for each of the {len(i)} pairs")

@@ -70,7 +70,7 @@ def random_regular(n: int, *, degree: int | None = None, seed: int = 0) -> Topol
 
 
 @family
-def small_world(n: int, *, neighbors: int | None = None, p: float = 0.1, seed: int = 0) -> Topology:
+def small_world(n: int, *, neighbors: int | None = None, p: float = 0.2, seed: int = 0) -> Topology:
     """A ring with a few neighbours, of whose edges a share p is rewired at random (Watts and Strogatz 1998).
 
     ``neighbors`` counts both sides, so it is even: 4, or 2 for up to four nodes.

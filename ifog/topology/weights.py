@@ -40,6 +40,8 @@ GraphLike: TypeAlias = "Graph | nx.Graph[Any] | ArrayLike | sp.sparray"
 Vector = NDArray[np.float64]
 Rule = TypeVar("Rule", bound=Callable[..., Topology])
 
+_MOST_UNKNOWNS = 1500  # nodes and edges that fdla optimises in less than a minute
+
 _RULES: dict[str, Callable[..., Topology]] = {}
 
 
@@ -108,16 +110,16 @@ def fdla(graph: GraphLike, *, tolerance: float = 1e-9) -> Topology:
     """The fastest weights of a graph: min ‖W − 11ᵀ/n‖₂ over all symmetric W with its edges (Xiao and Boyd 2004).
 
     A convex problem, solved by an interior-point method until its bound on the distance of ρ from the optimum is below
-    ``tolerance``. The time grows with (nodes + edges)³: a tenth of a second for an 8 × 8 grid, a minute for 500 nodes.
-    Weights may be negative.
+    ``tolerance``. The time grows with (nodes + edges)³: a tenth of a second for an 8 × 8 grid, half a minute for a tree of
+    500 nodes. Weights may be negative.
     """
     tolerance = real("tolerance", tolerance, "tolerance must be a number from 1e-12 on", at_least=1e-12)
     plain = as_graph(graph)
     i, j, degree = _undirected(plain, "fdla")
-    if len(i) > 4000:
+    if plain.n + len(i) > _MOST_UNKNOWNS:
         raise TopologyError(
-            f"fdla of {plain.label}: {len(i):,} edges are too many to optimise one by one (the limit is 4,000); "
-            f"best_constant(graph) optimises one weight for all and works for any n"
+            f"fdla of {plain.label}: {plain.n:,} nodes and {len(i):,} edges would take longer than a minute (the limit is "
+            f"{_MOST_UNKNOWNS:,} together); best_constant(graph) optimises one weight for all and works for any n"
         )
     start = 1 / (1 + np.maximum(degree[i], degree[j]))
     # with one edge or none there is nothing to choose: ρ = |1 − 2w| is zero at w = 1/2

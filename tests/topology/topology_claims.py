@@ -39,11 +39,14 @@ class Claim:
     degree: Callable[[int], int | range]
     """The most messages of a node in a round, exactly or as a range."""
     repeats: str = "static"
+    """\"static\" for a topology, \"periodic\" or \"endless\" for a schedule."""
     symmetric: bool | None = True
     """False: directed for every n ≥ 5. None: depends on the draw."""
     doubly_stochastic: bool = True
     allowed: Callable[[int], bool] = lambda _: True
+    """The numbers of nodes it can have; for the others it raises."""
     warns: Callable[[int], bool] = lambda _: False
+    """The numbers of nodes for which it warns."""
 
 
 def lattice_degree(n: int) -> int:
