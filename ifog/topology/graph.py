@@ -357,7 +357,7 @@ class Schedule:
             if self.rounds_to_exact is not None:
                 facts.append(f"exact in {self.rounds_to_exact} round{'s' if self.rounds_to_exact != 1 else ''}")
             elif self.period is not None or self._known_factor is not None:  # else it would be an estimate, and slow
-                facts.append(f"rate {self.consensus_rate:.4g} a round")
+                facts.append(_rate_in_words("rate", self.consensus_rate, 1 - self.consensus_rate) + " a round")
         return facts
 
     def _repr_svg_(self) -> str:
@@ -718,16 +718,8 @@ class Topology(Graph):
             return ["one node, nothing to say"]
         facts = [f"degree {self.degree}"]
         if self.n <= spectrum.DENSE or "gap" in self.__dict__:
-            facts.insert(0, self._rho_in_words)
+            facts.insert(0, _rate_in_words("ρ", self.rho, self.gap))
         return [*facts, *self.kind]
-
-    @property
-    def _rho_in_words(self) -> str:
-        if abs(self.gap) < 1e-13:
-            return "ρ = 1"
-        if 0 < self.gap < 1e-3:
-            return f"1 − ρ = {self.gap:.3g}"
-        return f"ρ = {0.0 if self.rho < 1e-12 else self.rho:.4g}"
 
     @property
     def kind(self) -> list[str]:
@@ -804,6 +796,15 @@ def metropolis_pairs(n: int, pairs: Integers, **options: Any) -> Topology:
     degree = np.bincount(pairs.ravel(), minlength=n)
     i, j = pairs.T
     return from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), **options)
+
+
+def _rate_in_words(name: str, rate: float, gap: float) -> str:
+    """A rate, or where it is nearly one, what it lacks to one."""
+    if abs(gap) < 1e-13:
+        return f"{name} = 1"
+    if 0 < gap < 1e-3:
+        return f"1 − {name} = {gap:.3g}"
+    return f"{name} = {0.0 if rate < 1e-12 else rate:.4g}"
 
 
 def _common_fourier(rounds: Sequence[Graph]) -> NDArray[np.complex128] | None:

@@ -120,7 +120,8 @@ def test_everything_public_in_topology_is_exported():
     from ifog import topology
 
     for function in topology.families().values():
-        assert getattr(topology, function.__name__) is function
+        name = function.__name__
+        assert getattr(topology, name, None) is function, f"export {name} in ifog/topology/__init__.py"
     for name, rule in topology.rules().items():
         assert getattr(topology, name) is rule
 

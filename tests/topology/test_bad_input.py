@@ -225,3 +225,32 @@ def test_options_without_measure_are_refused_or_harmless():
         t.ring(10**12)
     with pytest.raises(TopologyError, match="tolerance"):
         t.fdla(t.grid(16), tolerance=0)
+
+
+MISMATCHES = {
+    "too short": (lambda: t.ring(8) @ np.arange(7.0), r"ring\(8\) @ x: x has shape \(7,\).*one row for each of the 8 nodes"),
+    "a cube": (lambda: t.ring(8) @ np.ones((8, 2, 2)), r"shape \(8, 2, 2\)"),
+    "a word": (lambda: t.ring(8) @ "abc", r"x has shape \(\)"),
+    "another topology": (lambda: t.ring(8) @ t.star(8), r"A\.W @ B\.W"),
+    "from the left": (lambda: np.ones(8) @ t.ring(8), r"topology @ x"),
+    "a graph without weights": (lambda: t.Graph(t.ring(4).pattern, name="bare", connected=True) @ np.ones(4), "metropolis"),
+}
+
+
+@pytest.mark.parametrize(("mix", "says"), MISMATCHES.values(), ids=MISMATCHES)
+def test_what_cannot_be_mixed_is_refused(mix, says):
+    with pytest.raises(TopologyError, match=says):
+        mix()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "says"), [([(0, 1), (1, 0)], r"\(0, 1\) twice"), ([(0, 1), (2, 2)], r"\(2, 2\).*own weight")]
+)
+def test_an_edge_is_given_once_and_joins_two_nodes(pairs, says):
+    with pytest.raises(TopologyError, match=says):
+        t.from_pairs(3, pairs, 0.25)
+
+
+def test_fdla_says_when_it_would_take_too_long():
+    with pytest.raises(TopologyError, match=r"3,000 nodes and 3,000 edges.*limit.*best_constant"):
+        t.fdla(t.ring(3000))

@@ -39,7 +39,7 @@ class Claim:
     degree: Callable[[int], int | range]
     """The most messages of a node in a round, exactly or as a range."""
     repeats: str = "static"
-    """\"static\" for a topology, \"periodic\" or \"endless\" for a schedule."""
+    """One graph for ever ("static"), or a schedule that repeats ("periodic") or never does ("endless")."""
     symmetric: bool | None = True
     """False: directed for every n ≥ 5. None: depends on the draw."""
     doubly_stochastic: bool = True
