@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
 
-from ..errors import TopologyError
+from ..errors import TopologyError, TopologyWarning
 
 
 def whole(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
@@ -47,6 +49,14 @@ def share(name: str, value: Any, *, with_zero: bool = False, with_one: bool = Tr
     if (number == 0 and not with_zero) or number > 1 or (number == 1 and not with_one):
         raise TopologyError(f"{name}={value!r}: {meaning}")
     return number
+
+
+def warn(message: str) -> None:
+    """A `TopologyWarning` that points at the line of the user, however deep inside ifog the matter was noticed."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_globals.get("__name__", "").startswith("ifog.") and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, TopologyWarning, stacklevel=level)
 
 
 def log2_ceil(n: int) -> int:

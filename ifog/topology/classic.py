@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TopologyError, TopologyWarning
-from .arguments import power_of_two, whole
+from ..errors import TopologyError
+from .arguments import power_of_two, warn, whole
 from .families import family
 from .graph import Schedule, Topology, circulant, from_pairs, metropolis_pairs
 
@@ -152,9 +151,7 @@ def _rectangle(n: int, rows: int | None, name: str) -> tuple[int, int]:
     if rows == 1 and n > 3:
         line = "chain" if name == "grid" else "ring"
         side = math.isqrt(n)
-        warnings.warn(
+        warn(
             f"{name}(n={n}): {n} is prime, so the {name} is one row, a {line}; n={side * side} would be {side} × {side}",
-            TopologyWarning,
-            stacklevel=4,
         )
     return rows, n // rows

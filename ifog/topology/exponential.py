@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
-from ..errors import TopologyWarning
-from .arguments import log2_ceil, whole
+from .arguments import log2_ceil, warn, whole
 from .families import family
 from .graph import Schedule, Topology, circulant
 
@@ -48,11 +46,9 @@ def one_peer_exponential(n: int, *, base: int = 2) -> Schedule:
     powers = _powers(base, n)
     if base ** len(powers) % n:
         power = "a power of two" if base == 2 else f"a divisor of {base}^{len(powers)}"
-        warnings.warn(
+        warn(
             f"one_peer_exponential(n={n}) never averages exactly, because n is not {power}; "
             f"ceca({n}) does, in {log2_ceil(n)} rounds, and base_graph({n}) too",
-            TopologyWarning,
-            stacklevel=3,
         )
     return Schedule(partial(_one_peer_round, n, base), n=n, period=len(powers))
 

@@ -172,10 +172,11 @@ def test_numpy_integers_are_whole_numbers():
 
 @pytest.mark.parametrize(("name", "n"), WARNED)
 def test_a_size_that_disappoints_is_warned_about_at_the_callers_line(name, n):
-    with pytest.warns(TopologyWarning, match=rf"{name}\(n={n}\)") as caught:
-        families()[name](n)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    for way in (families()[name], lambda n: make(name, n), lambda n: as_topology(name, n)):
+        with pytest.warns(TopologyWarning, match=rf"{name}\(n={n}\)") as caught:
+            way(n)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
 
 
 def test_the_right_sizes_are_silent():
