@@ -100,8 +100,15 @@ class Schedule:
         raise TopologyError(f"x @ {self.label}: averaging is written the other way round, topology @ x")
 
     def __getattr__(self, name: str) -> Any:
-        # called for what a schedule does not have: most often somebody took it for a single topology
-        hint = f": it is a schedule; ask one of its rounds, schedule[k].{name}" if hasattr(Topology, name) else ""
+        # called for what it does not have: most often a misspelling, or a schedule taken for a single topology
+        hint = ""
+        if hasattr(Topology, name) and not isinstance(self, Topology):
+            hint = ": it is a schedule; ask one of its rounds, schedule[k]." + name
+        elif not name.startswith("_"):
+            import difflib
+
+            near = difflib.get_close_matches(name, [known for known in dir(type(self)) if known[0] != "_"], n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
         label = self.__dict__.get("label", type(self).__name__)
         raise AttributeError(f"{label} has no {name!r}{hint}")
 

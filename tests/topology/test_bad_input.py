@@ -254,3 +254,10 @@ def test_an_edge_is_given_once_and_joins_two_nodes(pairs, says):
 def test_fdla_says_when_it_would_take_too_long():
     with pytest.raises(TopologyError, match=r"3,000 nodes and 3,000 edges.*limit.*best_constant"):
         t.fdla(t.ring(3000))
+
+
+def test_a_misspelt_property_is_answered_with_the_right_one():
+    with pytest.raises(AttributeError, match=r"ring\(8\) has no 'roh': did you mean 'rho'"):
+        t.ring(8).roh  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no 'in_neighbours': did you mean 'in_neighbors'"):
+        t.ring(8).in_neighbours  # noqa: B018
