@@ -783,10 +783,6 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
         raise TopologyError(f"pairs has the node {pairs[outside][0]}: with n={n}, the nodes are 0 to {n - 1}")
     if (i == j).any():
         raise TopologyError(f"pairs has ({i[i == j][0]}, {i[i == j][0]}): a node's own weight is what its edges leave to one")
-    once = np.unique(np.minimum(i, j) * n + np.maximum(i, j), return_counts=True)
-    if len(once[0]) < len(i):
-        a, b = divmod(int(once[0][once[1] > 1][0]), n)
-        raise TopologyError(f"pairs has the edge ({a}, {b}) twice: give each edge once")
     w = np.asarray(weights, dtype=np.float64)
     if w.ndim and w.shape != i.shape:
         raise TopologyError(f"weights has shape {w.shape}: one weight, or one for each of the {len(i)} pairs")
@@ -795,7 +791,12 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
     diagonal = np.arange(n)
     data = np.concatenate([w, w, 1 - given])
     rows, columns = np.concatenate([i, j, diagonal]), np.concatenate([j, i, diagonal])
-    return Topology(sp.coo_array((data, (rows, columns)), shape=(n, n)), **options)
+    matrix = sp.csr_array(sp.coo_array((data, (rows, columns)), shape=(n, n)))
+    if matrix.nnz < len(data):  # entries at the same place have been added up
+        edges, times = np.unique(np.minimum(i, j) * n + np.maximum(i, j), return_counts=True)
+        a, b = divmod(int(edges[times > 1][0]), n)
+        raise TopologyError(f"pairs has the edge ({a}, {b}) twice: give each edge once")
+    return Topology(matrix, **options)
 
 
 def metropolis_pairs(n: int, pairs: Integers, **options: Any) -> Topology:
