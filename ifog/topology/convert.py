@@ -13,6 +13,7 @@ from ..errors import TopologyError
 from .arguments import real, whole
 from .families import make
 from .graph import Graph, Schedule, Topology
+from .matrix import is_networkx, networkx_pattern, ordered_nodes
 from .weights import rules
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def from_networkx(
             raise TopologyError(f"weights={weights!r}: 'given', a dict, or one of the rules {', '.join(map(repr, known))}")
         plain = Graph(pattern, name=name, connected=connected)
         return known[weights](plain) if weights == "fdla" else known[weights](plain, connected=connected)
-    order = {node: i for i, node in enumerate(_ordered_nodes(graph))}
+    order = {node: i for i, node in enumerate(ordered_nodes(graph))}
     if isinstance(weights, str):
         entries = {}
         for sender, receiver, weight in graph.edges(data="weight"):
@@ -152,7 +153,7 @@ def _any_round(graph: Any, n: int | None) -> Graph:
         return graph
     if isinstance(graph, Schedule):
         raise TopologyError(f"{graph.label} is a schedule: put its rounds in the list, such as schedule[0]")
-    if _is_networkx(graph):
+    if is_networkx(graph):
         nodes = set(graph.nodes)
         count = len(nodes) if n is None else n
         if not nodes <= set(range(count)):
@@ -169,7 +170,7 @@ def _any_round(graph: Any, n: int | None) -> Graph:
 
 def _from_anything(graph: Any, *, connected: bool) -> Topology:
     """A topology from a networkx graph or a matrix."""
-    if _is_networkx(graph):
+    if is_networkx(graph):
         edge_weights = [weight for _, _, weight in graph.edges(data="weight")]
         if not any(weight is not None for weight in edge_weights):
             return from_networkx(graph, weights="push" if graph.is_directed() else "metropolis", connected=connected)
@@ -185,34 +186,6 @@ def _from_anything(graph: Any, *, connected: bool) -> Topology:
     raise TopologyError(
         f"topology={graph!r:.80}: give a Topology or Schedule, a family's name, a networkx graph, or a matrix W"
     )
-
-
-def _is_networkx(graph: Any) -> bool:
-    return hasattr(graph, "adjacency") and hasattr(graph, "nodes")
-
-
-def networkx_pattern(graph: nx.Graph[Any]) -> sp.csr_array:
-    """Who receives from whom, in a networkx graph: ``pattern[i, j]`` for an edge from j to i ≠ j."""
-    if not _is_networkx(graph):
-        raise TopologyError(f"graph={graph!r:.60}: it must be a networkx graph; as_topology(…) takes matrices and names too")
-    if len(graph) == 0:
-        raise TopologyError("the networkx graph is empty: a topology has at least one node")
-    if graph.is_multigraph():
-        raise TopologyError("the networkx graph is a multigraph: merge its parallel edges first, e.g. nx.Graph(graph)")
-    order = {node: i for i, node in enumerate(_ordered_nodes(graph))}
-    edges = [(order[receiver], order[sender]) for sender, receiver in graph.edges if sender != receiver]
-    if not graph.is_directed():
-        edges += [(sender, receiver) for receiver, sender in edges]
-    rows, columns = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    pattern = sp.csr_array((np.ones(len(edges), dtype=bool), (rows, columns)), shape=(len(order), len(order)))
-    pattern.sort_indices()
-    return pattern
-
-
-def _ordered_nodes(graph: nx.Graph[Any]) -> list[Any]:
-    nodes = list(graph.nodes)
-    numbered = all(isinstance(node, int | np.integer) for node in nodes) and sorted(nodes) == list(range(len(nodes)))
-    return sorted(nodes) if numbered else nodes
 
 
 def _with_own_share(n: int, entries: Mapping[tuple[int, int], float]) -> sp.csr_array:

@@ -227,7 +227,7 @@ class Schedule:
     @cached_property
     def jointly_connected(self) -> bool:
         """Whether every node reaches every other through the rounds taken together."""
-        # one random edge a round meets everybody after some n ln n / 2 rounds: endless schedules get eight times that
+        # one random edge a round meets everybody after some n ln n / 2 rounds: endless schedules get ten times that
         most = self.period or 4 * self.n * self.n.bit_length()
         union = self[0].pattern
         for k in range(most):
@@ -255,7 +255,7 @@ class Schedule:
         state, agreed = self[0].start(values - values.mean(axis=0)), self[0].start(np.ones(self.n))
         for k in range(self._rounds_worth_trying):
             graph = self[k]
-            state, agreed = graph.matrix @ state, graph.matrix @ agreed
+            state, agreed = graph._operator @ state, graph._operator @ agreed
             left = float(np.abs(state[: self.n]).max())
             if left < _EXACT:
                 return k + 1 if np.allclose(agreed[: self.n], 1, rtol=0, atol=SUM_TOLERANCE) else None
@@ -294,20 +294,20 @@ class Schedule:
         values = np.random.default_rng(0).standard_normal(self.n)
         state, scales = rounds[0].start(values - values.mean()), []
         for graph in rounds:
-            state = self._centred(graph.matrix @ state)
+            state = self._centred(graph._operator @ state)
             scales.append(float(np.abs(state).max()) or 1.0)
             state = state / scales[-1]
 
         def forward(x: Vector) -> Vector:
             y = rounds[0].start(x - x.mean(axis=0))
             for graph, scale in zip(rounds, scales, strict=True):
-                y = self._centred(graph.matrix @ y) / scale
+                y = self._centred(graph._operator @ y) / scale
             return y[: self.n]
 
         def backward(x: Vector) -> Vector:
             y = rounds[0].start(x)
             for graph, scale in zip(reversed(rounds), reversed(scales), strict=True):
-                y = graph.matrix.T @ self._centred(y) / scale
+                y = graph._operator.T @ self._centred(y) / scale
             difference: Vector = y[: self.n] - y[: self.n].mean(axis=0)
             return difference
 
@@ -503,10 +503,10 @@ class Graph(Schedule):
 
     @cached_property
     def _looks_the_same_from_everywhere(self) -> bool:
-        return any(spectrum.fourier(self.pattern.astype(np.float64), shape) is not None for shape in self._shapes)
+        return spectrum.fourier(self.pattern.astype(np.float64), self._grids) is not None
 
     @property
-    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+    def _grids(self) -> tuple[tuple[int, ...], ...]:
         """The grids whose translations are worth a look: the line of all nodes, and the grid they live on."""
         return ((self.n,),) if self.grid_shape is None or self.grid_shape == (self.n,) else ((self.n,), self.grid_shape)
 
@@ -536,8 +536,13 @@ class Graph(Schedule):
             raise TopologyError(
                 f"{self.label} @ x: x has shape {x.shape}, but must have one row for each of the {self.n} nodes"
             )
-        mixed: Vector = self.matrix @ x
+        mixed: Vector = self._operator @ x
         return mixed
+
+    @property
+    def _operator(self) -> sp.csr_array:
+        """What `matrix` hands out, itself: for use inside, where nobody changes it."""
+        return self.matrix
 
     def start(self, x: Vector) -> Vector:
         """The values x in the form that `matrix` acts on: x itself, or for a round with two buffers, x above zeros."""
@@ -618,6 +623,10 @@ class Topology(Graph):
         read_only(self._matrix.data, self._matrix.indices, self._matrix.indptr)
 
     @property
+    def _operator(self) -> sp.csr_array:
+        return self._matrix
+
+    @property
     def matrix(self) -> sp.csr_array:
         """W, sparse, read-only."""
         return sp.csr_array((self._matrix.data, self._matrix.indices, self._matrix.indptr), shape=self._matrix.shape)
@@ -644,8 +653,11 @@ class Topology(Graph):
     @property
     def _rounds_worth_trying(self) -> int:
         # a matrix that is diagonal in an orthonormal basis loses all disagreement at once or never
-        normal = self.symmetric or any(spectrum.fourier(self.matrix, shape) is not None for shape in self._shapes)
-        return 1 if normal else min(self.n, 128)
+        return 1 if self.symmetric or self._fourier is not None else min(self.n, 128)
+
+    @cached_property
+    def _fourier(self) -> spectrum.Fourier | None:
+        return spectrum.fourier(self._matrix, self._grids)
 
     @cached_property
     def positive_definite(self) -> bool:
@@ -655,7 +667,7 @@ class Topology(Graph):
     @cached_property
     def gap(self) -> float:
         """The spectral gap 1 − ρ, to many digits also where it is tiny."""
-        return spectrum.gap(self.matrix, self._shapes, symmetric=self.symmetric, doubly_stochastic=self.doubly_stochastic)
+        return spectrum.gap(self._matrix, self._fourier, symmetric=self.symmetric, doubly_stochastic=self.doubly_stochastic)
 
     @property
     def rho(self) -> float:
@@ -675,18 +687,16 @@ class Topology(Graph):
     @cached_property
     def eigenvalues(self) -> NDArray[np.complex128] | Vector:
         """All eigenvalues of W, the largest modulus first; real when W is symmetric."""
-        for shape in self._shapes:
-            found = spectrum.fourier(self.matrix, shape)
-            if found is not None:
-                values: NDArray[Any] = found.real if self.symmetric else found
-                break
-        else:
-            if self.n > spectrum.DENSE_LIMIT:
-                raise TopologyError(
-                    f"all {self.n:,} eigenvalues of {self.label} would take too long (the limit is n = "
-                    f"{spectrum.DENSE_LIMIT:,} for a graph without translations): .rho and .gap work for any n"
-                )
+        if self._fourier is not None:
+            found = self._fourier.eigenvalues
+            values: NDArray[Any] = found.real if self.symmetric else found
+        elif self.n <= spectrum.DENSE_LIMIT:
             values = np.linalg.eigvalsh(self.W) if self.symmetric else np.linalg.eigvals(self.W)
+        else:
+            raise TopologyError(
+                f"all {self.n:,} eigenvalues of {self.label} would take too long (the limit is n = "
+                f"{spectrum.DENSE_LIMIT:,} for a graph without translations): .rho and .gap work for any n"
+            )
         ordered = values[np.argsort(-np.abs(values), kind="stable")]
         read_only(ordered)
         return ordered
@@ -696,11 +706,7 @@ class Topology(Graph):
         """λ_min of a symmetric W: it limits the step sizes of many methods."""
         if not self.symmetric:
             raise TopologyError(f"{self.label} has no smallest eigenvalue: its W is not symmetric, so they may be complex")
-        for shape in self._shapes:
-            found = spectrum.fourier(self.matrix, shape)
-            if found is not None:
-                return float(found.real.min())
-        return spectrum.smallest(self.matrix)
+        return spectrum.smallest(self._matrix) if self._fourier is None else float(self._fourier.eigenvalues.real.min())
 
     # ---- to other libraries --------------------------------------------------------------------------------------
 
@@ -801,9 +807,13 @@ def from_pairs(n: int, pairs: ArrayLike, weights: ArrayLike, **options: Any) -> 
 
 def metropolis_pairs(n: int, pairs: Integers, **options: Any) -> Topology:
     """The symmetric topology of undirected edges with Metropolis–Hastings weights 1 / (1 + max(dᵢ, dⱼ))."""
-    degree = np.bincount(pairs.ravel(), minlength=n)
-    i, j = pairs.T
-    return from_pairs(n, pairs, 1 / (1 + np.maximum(degree[i], degree[j])), **options)
+    return from_pairs(n, pairs, metropolis_weights(np.bincount(pairs.ravel(), minlength=n), *pairs.T), **options)
+
+
+def metropolis_weights(degree: Integers, i: Integers, j: Integers) -> Vector:
+    """1 / (1 + max(dᵢ, dⱼ)) for each edge (i, j)."""
+    weights: Vector = 1 / (1 + np.maximum(degree[i], degree[j]))
+    return weights
 
 
 def _rate_in_words(name: str, rate: float, gap: float) -> str:
@@ -819,15 +829,15 @@ def _common_fourier(rounds: Sequence[Graph]) -> NDArray[np.complex128] | None:
     """The eigenvalues of all rounds in one common basis, a row for each, if they share the translations of a grid."""
     if not all(isinstance(graph, Topology) for graph in rounds):
         return None
-    for shape in rounds[0]._shapes:
-        transfers = []
+    for grid in rounds[0]._grids:
+        eigenvalues = []
         for graph in rounds:
-            transfer = spectrum.fourier(graph.matrix, shape)
-            if transfer is None:
-                break
-            transfers.append(transfer)
+            found = spectrum.fourier(graph._operator, [grid])
+            if found is None:
+                break  # the others need not be tried
+            eigenvalues.append(found.eigenvalues)
         else:
-            return np.array(transfers)
+            return np.array(eigenvalues)
     return None
 
 

@@ -1,15 +1,18 @@
-"""Matrices of weights: what may be one, and small questions about them."""
+"""Matrices: what may be one of weights, patterns of who hears whom, and small questions about both."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..errors import TopologyError
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Integers = NDArray[np.int64]
 
@@ -29,8 +32,8 @@ def as_array(name: str, matrix: Any) -> Any:
 
 
 def checked(W: Any, *, signed: bool) -> sp.csr_array:
-    """W as a read-only sparse array, or a clear error."""
-    if isinstance(W, str) or hasattr(W, "adjacency") or hasattr(W, "fingerprint"):
+    """W as a sparse array of its own, or a clear error."""
+    if isinstance(W, str) or is_networkx(W) or hasattr(W, "fingerprint"):
         raise TopologyError(f"W={W!r:.60}: it must be a matrix; as_topology(…) takes graphs, names and matrices alike")
     W = as_array("W", W)
     if W.ndim != 2 or W.shape[0] != W.shape[1]:
@@ -88,9 +91,42 @@ def off_diagonal(matrix: sp.csr_array) -> sp.csr_array:
     """Where a matrix has entries for others than oneself: ``pattern[i, j]`` where node i receives from j."""
     entries = matrix.tocoo()
     off = entries.row != entries.col
-    pattern = sp.csr_array((np.ones(int(off.sum()), dtype=bool), (entries.row[off], entries.col[off])), shape=matrix.shape)
+    return pattern_of(matrix.shape[0], entries.row[off], entries.col[off])
+
+
+def pattern_of(n: int, receivers: Integers, senders: Integers) -> sp.csr_array:
+    """``pattern[i, j]`` for each receiver i and its sender j."""
+    pattern = sp.csr_array((np.ones(len(receivers), dtype=bool), (receivers, senders)), shape=(n, n))
     pattern.sort_indices()
     return pattern
+
+
+def is_networkx(graph: Any) -> bool:
+    """Whether it is a networkx graph, without importing networkx."""
+    return hasattr(graph, "adjacency") and hasattr(graph, "nodes")
+
+
+def ordered_nodes(graph: nx.Graph[Any]) -> list[Any]:
+    """The nodes of a networkx graph: by their numbers if these are 0 … n − 1, else in their own order."""
+    nodes = list(graph.nodes)
+    numbered = all(isinstance(node, int | np.integer) for node in nodes) and sorted(nodes) == list(range(len(nodes)))
+    return sorted(nodes) if numbered else nodes
+
+
+def networkx_pattern(graph: nx.Graph[Any]) -> sp.csr_array:
+    """Who receives from whom, in a networkx graph: ``pattern[i, j]`` for an edge from j to i ≠ j."""
+    if not is_networkx(graph):
+        raise TopologyError(f"graph={graph!r:.60}: it must be a networkx graph; as_topology(…) takes matrices and names too")
+    if len(graph) == 0:
+        raise TopologyError("the networkx graph is empty: a topology has at least one node")
+    if graph.is_multigraph():
+        raise TopologyError("the networkx graph is a multigraph: merge its parallel edges first, e.g. nx.Graph(graph)")
+    order = {node: i for i, node in enumerate(ordered_nodes(graph))}
+    edges = [(order[receiver], order[sender]) for sender, receiver in graph.edges if sender != receiver]
+    if not graph.is_directed():
+        edges += [(sender, receiver) for receiver, sender in edges]
+    receivers, senders = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    return pattern_of(len(order), receivers, senders)
 
 
 def row(pattern: sp.csr_array, i: int) -> Integers:

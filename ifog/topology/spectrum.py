@@ -13,7 +13,8 @@ Three roads lead to ρ = ‖W − 11ᵀ/n‖₂, and the first that is open is t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,36 +31,40 @@ _THIN = 6  # entries a row up to which a factorisation of a large graph is cheap
 _WIDE = 0.01  # a gap that Lanczos finds quickly on any graph
 
 
-def fourier(matrix: sp.csr_array, shape: Shape) -> NDArray[np.complex128] | None:
-    """The eigenvalues of a matrix that commutes with the translations of a grid ``shape``, else None.
+class Fourier(NamedTuple):
+    """The eigenvalues of a matrix that commutes with the translations of a grid, at the grid's frequencies."""
+
+    grid: Shape
+    eigenvalues: NDArray[np.complex128]
+
+
+def fourier(matrix: sp.csr_array, grids: Sequence[Shape]) -> Fourier | None:
+    """The eigenvalues of a matrix that commutes with the translations of one of the grids, else None.
 
     Such a matrix is a convolution with its own first column. One random vector, sent both through the matrix and through
     the convolution, proves it: a matrix that is no convolution would have to be orthogonal to that vector's differences.
     """
     n = matrix.shape[0]
-    if math.prod(shape) != n:
-        return None
-    first = np.zeros(n)
-    first[0] = 1.0
-    transfer = np.fft.fftn((matrix @ first).reshape(shape))
+    first = matrix @ np.eye(1, n)[0]
     probe = np.random.default_rng(0).standard_normal(n)
-    convolved = np.fft.ifftn(transfer * np.fft.fftn(probe.reshape(shape))).real.ravel()
-    if not np.allclose(matrix @ probe, convolved, rtol=0, atol=1e-11):
-        return None
-    eigenvalues: NDArray[np.complex128] = transfer.ravel()
-    return eigenvalues
+    answer = matrix @ probe
+    for grid in grids:
+        if math.prod(grid) == n:
+            transfer = np.fft.fftn(first.reshape(grid))
+            convolved = np.fft.ifftn(transfer * np.fft.fftn(probe.reshape(grid))).real.ravel()
+            if np.allclose(answer, convolved, rtol=0, atol=1e-11):
+                return Fourier(grid, transfer.ravel())
+    return None
 
 
-def gap(matrix: sp.csr_array, shapes: tuple[Shape, ...], *, symmetric: bool, doubly_stochastic: bool) -> float:
+def gap(matrix: sp.csr_array, found: Fourier | None, *, symmetric: bool, doubly_stochastic: bool) -> float:
     """1 − ρ, where ρ = ‖W − 11ᵀ/n‖₂. Negative when W enlarges a disagreement."""
     n = matrix.shape[0]
     if n == 1:
         return 1.0
-    for shape in shapes:
-        eigenvalues = fourier(matrix, shape)
-        if eigenvalues is not None:  # W is normal, so its norm is the largest modulus away from the constant vector
-            slowest = 1 + int(np.abs(eigenvalues[1:]).argmax())
-            return _gap_at(matrix, shape, slowest)
+    if found is not None:  # W is normal, so its norm is the largest modulus away from the constant vector
+        slowest = 1 + int(np.abs(found.eigenvalues[1:]).argmax())
+        return _gap_at(matrix, found.grid, slowest)
     if n <= DENSE:
         return 1.0 - _dense_norm(matrix.toarray(), symmetric=symmetric and doubly_stochastic)
     if not doubly_stochastic:
@@ -88,13 +93,12 @@ def norm(forward: Callable[[Vector], Vector], backward: Callable[[Vector], Vecto
     return math.sqrt(max(0.0, float(largest)))
 
 
-def laplacian_extremes(laplacian: sp.csr_array, shapes: tuple[Shape, ...]) -> tuple[float, float]:
+def laplacian_extremes(laplacian: sp.csr_array, grids: Sequence[Shape]) -> tuple[float, float]:
     """The second smallest and the largest eigenvalue of a connected graph's Laplacian."""
     n = laplacian.shape[0]
-    for shape in shapes:
-        transfer = fourier(laplacian, shape)
-        if transfer is not None:
-            return float(transfer.real[1:].min()), float(transfer.real.max())
+    found = fourier(laplacian, grids)
+    if found is not None:
+        return float(found.eigenvalues.real[1:].min()), float(found.eigenvalues.real.max())
     if n <= DENSE:
         eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
         return float(eigenvalues[1]), float(eigenvalues[-1])

@@ -30,8 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import TopologyError
 from . import spectrum
 from .arguments import real, share
-from .graph import Graph, Schedule, Topology, from_pairs
-from .matrix import as_array
+from .graph import Graph, Schedule, Topology, from_pairs, metropolis_weights
+from .matrix import as_array, is_networkx, networkx_pattern, pattern_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -65,7 +65,7 @@ def metropolis(graph: GraphLike, *, connected: bool = True) -> Topology:
     """
     plain = as_graph(graph)
     i, j, degree = _undirected(plain, "metropolis")
-    return _weighted("metropolis", plain, i, j, 1 / (1 + np.maximum(degree[i], degree[j])), connected)
+    return _weighted("metropolis", plain, i, j, metropolis_weights(degree, i, j), connected)
 
 
 @_rule
@@ -99,7 +99,7 @@ def best_constant(graph: GraphLike, *, connected: bool = True) -> Topology:
     if len(i):
         adjacency = plain.pattern.astype(np.float64)
         second, largest = spectrum.laplacian_extremes(
-            sp.csr_array(sp.diags_array(degree.astype(float)) - adjacency), plain._shapes
+            sp.csr_array(sp.diags_array(degree.astype(float)) - adjacency), plain._grids
         )
         alpha = 2 / (max(second, 0.0) + largest)
     return _weighted("best_constant", plain, i, j, np.full(len(i), alpha), connected, signed=True)
@@ -121,7 +121,7 @@ def fdla(graph: GraphLike, *, tolerance: float = 1e-9) -> Topology:
             f"fdla of {plain.label}: {plain.n:,} nodes and {len(i):,} edges would take longer than a minute (the limit is "
             f"{_MOST_UNKNOWNS:,} together); best_constant(graph) optimises one weight for all and works for any n"
         )
-    start = 1 / (1 + np.maximum(degree[i], degree[j]))
+    start = metropolis_weights(degree, i, j)
     # with one edge or none there is nothing to choose: ρ = |1 − 2w| is zero at w = 1/2
     w = _fastest(plain.n, i, j, start, tolerance) if plain.n > 2 and plain.connected else start
     return _weighted("fdla", plain, i, j, w, True, signed=True)
@@ -135,7 +135,7 @@ def uniform(graph: GraphLike, *, connected: bool = True) -> Topology:
     """
     plain = as_graph(graph)
     scale = sp.diags_array(1 / (1 + plain.in_degrees.astype(float)))
-    return _dressed("uniform", plain, scale @ _with_self(plain), connected=connected)
+    return Topology(scale @ _with_self(plain), **_dress("uniform", plain, connected=connected))
 
 
 @_rule
@@ -146,7 +146,7 @@ def push(graph: GraphLike, *, connected: bool = True) -> Topology:
     """
     plain = as_graph(graph)
     scale = sp.diags_array(1 / (1 + plain.out_degrees.astype(float)))
-    return _dressed("push", plain, _with_self(plain) @ scale, connected=connected)
+    return Topology(_with_self(plain) @ scale, **_dress("push", plain, connected=connected))
 
 
 def lazy(topology: Topology, amount: float = 0.5) -> Topology:
@@ -162,7 +162,7 @@ def lazy(topology: Topology, amount: float = 0.5) -> Topology:
     matrix = (1 - amount) * topology.matrix + amount * sp.eye_array(topology.n)
     signed = bool((topology.matrix.data < 0).any())
     extra = {} if amount == 0.5 else {"amount": amount}
-    return _dressed("lazy", topology, matrix, connected=topology.connected, signed=signed, **extra)
+    return Topology(matrix, **_dress("lazy", topology, connected=topology.connected, signed=signed, **extra))
 
 
 # ---- the fastest weights ---------------------------------------------------------------------------------------------
@@ -230,9 +230,7 @@ def as_graph(graph: Any) -> Graph:
         return graph
     if isinstance(graph, Schedule):
         raise TopologyError(f"{graph.label} is a schedule: weights are given to one graph at a time, such as schedule[0]")
-    if hasattr(graph, "adjacency") and hasattr(graph, "nodes"):
-        from .convert import networkx_pattern
-
+    if is_networkx(graph):
         return Graph(networkx_pattern(graph), name=graph.name or "graph", connected=False)
     matrix = as_array("graph", graph)
     if getattr(matrix, "ndim", 0) != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
@@ -245,8 +243,7 @@ def as_graph(graph: Any) -> Graph:
     if not np.isfinite(entries.data).all():
         raise TopologyError("graph holds values that are not finite: an adjacency matrix holds zeros and ones")
     edge = (entries.row != entries.col) & (entries.data != 0)
-    pattern = sp.csr_array((np.ones(int(edge.sum()), dtype=bool), (entries.row[edge], entries.col[edge])), shape=matrix.shape)
-    pattern.sort_indices()
+    pattern = pattern_of(matrix.shape[0], entries.row[edge], entries.col[edge])
     return Graph(pattern, name="graph", connected=False)
 
 
@@ -273,23 +270,22 @@ def _weighted(
     signed: bool = False,
     **extra: Any,
 ) -> Topology:
-    matrix = from_pairs(graph.n, np.column_stack([i, j]), w, signed=True, connected=False).matrix
-    return _dressed(rule, graph, matrix, connected=connected, signed=signed, **extra)
+    options = _dress(rule, graph, connected=connected, signed=signed, **extra)
+    return from_pairs(graph.n, np.column_stack([i, j]), w, **options)
 
 
-def _dressed(rule: str, graph: Graph, matrix: sp.sparray, *, connected: bool, signed: bool = False, **extra: Any) -> Topology:
-    """The weights as a topology that remembers the graph: its place in the plane, and its name inside the rule's."""
+def _dress(rule: str, graph: Graph, *, connected: bool, signed: bool = False, **extra: Any) -> dict[str, Any]:
+    """What a topology keeps of the graph its weights are for: its place in the plane, and its name inside the rule's."""
     options = "".join(f", {key}={value}" for key, value in extra.items())
     source = graph.source or graph.label
-    return Topology(
-        matrix,
-        name=f"{rule}({graph.label if rule == 'lazy' else source}{options})",  # the other rules replace the weights
-        signed=signed,
-        connected=connected,
-        grid_shape=graph.grid_shape,
-        positions=graph.positions,
-        source=source,
-    )
+    return {
+        "name": f"{rule}({graph.label if rule == 'lazy' else source}{options})",  # the other rules replace the weights
+        "signed": signed,
+        "connected": connected,
+        "grid_shape": graph.grid_shape,
+        "positions": graph.positions,
+        "source": source,
+    }
 
 
 def _with_self(graph: Graph) -> sp.csr_array:
