@@ -37,6 +37,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.topology
+	$(BIN)/python -m benchmarks.comm
 
 format: $(READY)
 	$(BIN)/python -m ruff check --fix-only --quiet .
@@ -44,11 +45,12 @@ format: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results
+	rm -f ifog/comm/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Updated in place when a requirement changes. A set-up that never ended starts afresh: `ready` is written last, and holds
-# the folder, because an environment does not survive being moved.
-$(READY): pyproject.toml constraints.txt
+# Updated in place when a requirement or the kernel changes. A set-up that never ended starts afresh: `ready` is written last,
+# and holds the folder, because an environment does not survive being moved.
+$(READY): pyproject.toml constraints.txt ifog/comm/_kernel.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ifog needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
 	@echo "Setting up $(VENV): a minute or two, and it needs the internet …"
 	@[ -f $@ ] || $(PYTHON) -m venv --clear $(VENV)

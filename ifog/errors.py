@@ -4,10 +4,16 @@
 
     IfogError
     ├── TopologyError    a graph, a weight or a size that cannot be (also a ValueError)
-    └── SetupError       something is missing on this machine, e.g. an MPI
+    ├── SetupError       something is missing on this machine, e.g. an MPI
+    ├── ArgumentError    an argument that a call on the ranks cannot take (also a ValueError)
+    └── CommError        the ranks could not finish what they were doing together
+        ├── PeerFailed   another rank failed, was interrupted or has died
+        ├── Mismatch     the ranks called different things
+        └── Deadlock     somebody waits for a rank that will never come
 
     IfogWarning
-    └── TopologyWarning  allowed, but perhaps not what was meant
+    ├── TopologyWarning  allowed, but perhaps not what was meant
+    └── WaitWarning      a rank has been waiting for another one for long
 
 ``except ifog.IfogError`` catches them all. A message says what came, what was expected, and what to type next.
 """
@@ -27,9 +33,36 @@ class SetupError(IfogError, RuntimeError):
     """Something that ifog needs is missing on this machine."""
 
 
+class ArgumentError(IfogError, ValueError):
+    """An argument that a call on the ranks cannot take. Nothing has been sent."""
+
+
+class CommError(IfogError, RuntimeError):
+    """The ranks could not finish what they were doing together.
+
+    In a notebook the next cell starts clean. In a script that caught it, every rank calls `ifog.recover` first.
+    """
+
+
+class PeerFailed(CommError):
+    """Another rank failed, was interrupted or has died while this one counted on it."""
+
+
+class Mismatch(CommError):
+    """The ranks called different things: another operation, name, shape, dtype or topology."""
+
+
+class Deadlock(CommError):
+    """Somebody waits for a rank that will never come."""
+
+
 class IfogWarning(UserWarning):
     """The root of ifog's warnings."""
 
 
 class TopologyWarning(IfogWarning):
     """A topology that is allowed, but perhaps not what was meant."""
+
+
+class WaitWarning(IfogWarning):
+    """A rank has been waiting for another one for long; it goes on waiting."""

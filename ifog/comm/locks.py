@@ -1,0 +1,62 @@
+"""Locks between processes that know their owner, and that nobody can take along: if the holder dies, the system opens them.
+
+They are record locks on the file of the board, one byte each. A rank may hold one several times. Between machines, the thread
+that serves a window holds a lock for the rank that asked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import threading
+
+_FLOCK = "hhqqi4x"  # type, whence, start, length, pid: as on 64-bit Linux
+
+
+class Locks:
+    """The locks of one process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._held: dict[int, tuple[int, int]] = {}  # byte → the rank it is held for, and how often
+        self._guard = threading.Lock()  # the system does not tell the threads of a process apart
+
+    def try_acquire(self, byte: int, holder: int) -> bool:
+        """Take a lock for a rank, if it is free or that rank's already."""
+        with self._guard:
+            owner, times = self._held.get(byte, (holder, 0))
+            if owner != holder:
+                return False
+            if not times:
+                try:
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+                except (BlockingIOError, PermissionError):
+                    return False
+            self._held[byte] = holder, times + 1
+            return True
+
+    def release(self, byte: int) -> None:
+        """Give it back, as often as it was taken."""
+        with self._guard:
+            holder, times = self._held[byte]
+            if times > 1:
+                self._held[byte] = holder, times - 1
+            else:
+                del self._held[byte]
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+
+    def release_others(self, rank: int) -> None:
+        """Open what is held for other ranks: they have failed."""
+        with self._guard:
+            for byte in [byte for byte, (holder, _) in self._held.items() if holder != rank]:
+                del self._held[byte]
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+
+    def owner(self, byte: int) -> int | None:
+        """The process that holds it, if it is another one."""
+        try:
+            said = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, 0, byte, 1, 0))
+        except (OSError, struct.error):
+            return None
+        kind, _, _, _, pid = struct.unpack(_FLOCK, said)
+        return None if kind == fcntl.F_UNLCK else pid
