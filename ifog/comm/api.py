@@ -15,7 +15,8 @@ import torch
 
 from ..errors import ArgumentError, IfogError
 from ..topology import Schedule, exponential
-from . import collectives, graphs, packing, world
+from . import collectives, graphs, packing, roads, world
+from .devices import KINDS
 from .graphs import Followed
 from .operation import Call, Handle, call, check_name, perform
 from .packing import Packed
@@ -266,6 +267,8 @@ def _neighbor_allreduce(
         raise
     if not plan.dynamic:
         followed.round += 1
+    if packed.device.type in KINDS:
+        roads.choose(here, packed)
     if differentiable:
         from . import autograd
 
@@ -372,6 +375,8 @@ def _allreduce(x: Any, op: Op, name: str | None, out: Any, *, wait: bool, ranks:
                 f"x requires a gradient: allreduce(x) is differentiable as a mean or a sum, not with op={op!r}, in place or "
                 "nonblocking; give x.detach()"
             )
+    if ranks is None and packed.device.type in KINDS:
+        roads.choose(here, packed)
     if differentiable:
         from . import autograd
 
@@ -519,6 +524,8 @@ def _broadcast(x: Any, root: int, name: str | None, out: Any, *, wait: bool) -> 
         root = graphs.one_rank("root", root, here.size)
         target = None if out is None else packing.check_out(packed, out)
         check_name(here, "broadcast", name)
+    if packed.device.type in KINDS:
+        roads.choose(here, packed)
     signature = call("broadcast", name, packed.what, root, f" from rank {root}")
     return _finish(here, signature, collectives.broadcast(here, signature, packed, root, target), name, wait=wait)
 
@@ -607,10 +614,13 @@ def pair_gossip_nonblocking(
 
 
 # ----------------------------------------------------------------------------------------------------------- memory
-def empty(*shape: int | Iterable[int], dtype: torch.dtype | None = None) -> torch.Tensor:
+def empty(
+    *shape: int | Iterable[int], dtype: torch.dtype | None = None, device: torch.device | str | int | None = None
+) -> torch.Tensor:
     """An uninitialised tensor in the memory that neighbours read: handed to a call, it need not be copied first.
 
     Results of calls are such tensors too, so that ``x = ifog.neighbor_allreduce(x)`` in a loop is fast by itself.
+    ``device="cuda"`` gives memory of the GPU that the ranks of the same machine read from each other's GPUs.
     """
     here = _here()
     dtype = torch.get_default_dtype() if dtype is None else dtype
@@ -622,6 +632,13 @@ def empty(*shape: int | Iterable[int], dtype: torch.dtype | None = None) -> torc
         raise ArgumentError(f"shape {shape}: whole numbers that are not negative, e.g. ifog.empty(3, 2)")
     if not isinstance(dtype, torch.dtype):
         raise ArgumentError(f"dtype={dtype!r}: a dtype of torch, e.g. torch.float32")
+    if device is not None:
+        try:
+            where = torch.device(device)
+        except (TypeError, RuntimeError) as error:
+            raise ArgumentError(f"device={device!r}: a device of torch, e.g. 'cuda'") from error
+        if where.type != "cpu" or "cpu" in KINDS:
+            return roads.empty(here, dtype, lengths, where)
     if not lengths.numel():
         return torch.empty(lengths, dtype=dtype)
     return here.pool.tensor(here.pool.take(lengths.numel() * dtype.itemsize), dtype, lengths)
@@ -630,4 +647,5 @@ def empty(*shape: int | Iterable[int], dtype: torch.dtype | None = None) -> torc
 def share(x: torch.Tensor) -> torch.Tensor:
     """A copy of x in the memory that neighbours read."""
     (tensor,) = _one(x, "share").tensors
-    return empty(x.shape, dtype=tensor.dtype).copy_(tensor.view(x.shape))
+    where = None if tensor.is_cpu else tensor.device
+    return empty(x.shape, dtype=tensor.dtype, device=where).copy_(tensor.view(x.shape))

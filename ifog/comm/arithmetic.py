@@ -39,6 +39,8 @@ _SIGNED = {
 # torch compares these, but no unsigned integer of more than one byte
 _ORDERED = {torch.float32, torch.float64, *_HALF, torch.uint8, *_SIGNED.values()}
 
+_DEVICE_BLOCK = 2**26  # on a GPU, what lies between bounds the memory for the products: each block is a kernel of its own
+
 _EXTREMA = {"min": torch.minimum, "max": torch.maximum}
 
 
@@ -70,7 +72,20 @@ def weighted_sum(out: torch.Tensor, terms: Sequence[torch.Tensor], weights: Sequ
     dtype = out.dtype
     if COMPILED and dtype in _REAL:
         weighted_sum_at(address, addresses, weights, out.numel(), dtype)
-    elif dtype in _REAL or dtype in _HALF:
+    else:
+        weighted_sum_by_torch(out, terms, weights)
+
+
+def weighted_sum_by_torch(out: torch.Tensor, terms: Sequence[torch.Tensor], weights: Sequence[float]) -> None:
+    """`weighted_sum` to the same bits, of tensors that may be on any device, if only on the same.
+
+    >>> a, b = torch.tensor([1.0, 2.0]), torch.tensor([5.0, 6.0])
+    >>> weighted_sum_by_torch(a, [a, b], [0.75, 0.25])
+    >>> a
+    tensor([2., 3.])
+    """
+    dtype = out.dtype
+    if dtype in _REAL or dtype in _HALF:
         _add_up(out, terms, [float(weight) for weight in weights], _REAL.get(dtype, dtype))
     elif dtype in _SIGNED:
         _add_up(out, terms, [_integer(weight, dtype) for weight in weights], _SIGNED[dtype])
@@ -113,6 +128,11 @@ def combine(out: torch.Tensor, terms: Sequence[torch.Tensor], op: Literal["sum",
         raise TypeError(f"there is no {op} of {out.dtype}: convert the tensors, for example to torch.float32 or torch.int64")
     if not terms:
         raise ValueError(f"the {op} of no terms: give at least one")
+    extremum(out, terms, op)
+
+
+def extremum(out: torch.Tensor, terms: Sequence[torch.Tensor], op: str) -> None:
+    """`combine` by "min" or "max", of tensors that may be on any device, if only on the same."""
     with torch.no_grad():
         for total, first, *others in _blocks(out, *terms):
             total.copy_(first)
@@ -141,10 +161,14 @@ def _addresses(out: torch.Tensor, terms: Sequence[torch.Tensor]) -> tuple[int, l
 
 
 def _blocks(*tensors: torch.Tensor) -> Iterable[tuple[torch.Tensor, ...]]:
-    size = _BLOCK // tensors[0].itemsize
+    size = _block(tensors[0])
     if tensors[0].numel() <= size:  # the usual message is small, and `split` takes longer than adding it
         return [tensors]
     return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+
+
+def _block(tensor: torch.Tensor) -> int:
+    return (_BLOCK if tensor.is_cpu else _DEVICE_BLOCK) // tensor.itemsize
 
 
 def _add_up(out: torch.Tensor, terms: Sequence[torch.Tensor], weights: Sequence[float], dtype: torch.dtype) -> None:
@@ -155,9 +179,9 @@ def _add_up(out: torch.Tensor, terms: Sequence[torch.Tensor], weights: Sequence[
     if out.dtype is not dtype:
         out, *terms = (torch.view_as_real(t).view(-1) if t.is_complex() else t.view(dtype) for t in (out, *terms))
     precise = _HALF.get(dtype, dtype)
-    size = min(out.numel(), _BLOCK // out.itemsize)
-    product = torch.empty(size, dtype=precise)
-    total = None if precise is dtype else torch.empty(size, dtype=precise)
+    size = min(out.numel(), _block(out))
+    product = torch.empty(size, dtype=precise, device=out.device)
+    total = None if precise is dtype else torch.empty_like(product)
     with torch.no_grad():
         for result, first, *others in _blocks(out, *terms):
             n = result.numel()

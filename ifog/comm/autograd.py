@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import collectives
+from . import collectives, roads
 from .collectives import Plan
+from .devices import KINDS
 from .operation import call, perform
 from .packing import Packed
 from .world import World
@@ -39,8 +40,11 @@ def _listed(value: Any) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(item) if isinstance(item, np.ndarray) else item for item in items)
 
 
-def _packed(gradients: tuple[torch.Tensor, ...], form: Any) -> Packed:
-    return Packed(gradients[0] if form is torch.Tensor else list(gradients), "the gradient")
+def _packed(here: World, gradients: tuple[torch.Tensor, ...], form: Any) -> Packed:
+    packed = Packed(gradients[0] if form is torch.Tensor else list(gradients), "the gradient")
+    if packed.device.type in KINDS:
+        roads.choose(here, packed)
+    return packed
 
 
 class _Mix(torch.autograd.Function):
@@ -68,7 +72,7 @@ class _Mix(torch.autograd.Function):
             (),
             dynamic=True,
         )
-        packed = _packed(gradients, form)
+        packed = _packed(here, gradients, form)
         return (None,) * 7 + _Mix.apply(here, packed, back, f"{kind}.backward", token, said, name, *gradients)  # type: ignore[no-untyped-call]
 
 
@@ -83,5 +87,5 @@ class _Reduce(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         here, op, kind, name, form = ctx.arguments
         here.check()
-        packed = _packed(gradients, form)
+        packed = _packed(here, gradients, form)
         return (None,) * 5 + _Reduce.apply(here, packed, op, f"{kind}.backward", name, *gradients)  # type: ignore[no-untyped-call]

@@ -35,6 +35,10 @@ class Plan(NamedTuple):
 
 def mix(world: World, call: Call, packed: Packed, plan: Plan, out: Packed | None) -> Program[Any]:
     """``x_i ← w_ii x_i + Σ_j w_ij x_j``, own term first, then ascending j."""
+    if packed.road is not None:
+        from . import on_device
+
+        return on_device.mix(world, packed.road, call, packed, plan, out)
     return _mix(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
 
 
@@ -188,6 +192,10 @@ def _lend_bytes(world: World, lending: Publication, data: bytes) -> Place:
 # --------------------------------------------------------------------------------------------------------- reducing
 def reduce(world: World, call: Call, packed: Packed, ranks: Sequence[int], op: str, out: Packed | None) -> Program[Any]:
     """The mean, sum, least or largest over the ranks, the same bits on all of them."""
+    if packed.road is not None:
+        from . import on_device
+
+        return on_device.reduce(world, packed.road, call, packed, ranks, op, out)
     if packed.nbytes <= SMALL or len(ranks) == 1:
         return _reduce_small(world, Publication(world, call), packed, ranks, op, out)
     return _reduce_large(world, Publication(world, call), Publication(world, call), packed, ranks, op, out)
@@ -270,7 +278,9 @@ def _combine(segments: Sequence[Segment], out: Place, terms: Sequence[Place], op
                 last = min(begin + numel * dtype.itemsize, high)
                 first = max(begin, low)
                 if last > first:
-                    out.flat(dtype, first, (last - first) // dtype.itemsize).div_(n)
+                    result = out.flat(dtype, first, (last - first) // dtype.itemsize)
+                    # by a real number, not by n + 0i, of which every kind of processor makes something else
+                    (torch.view_as_real(result) if dtype.is_complex else result).div_(n)
         return
     for dtype, begin, numel in segments:
         last, first = min(begin + numel * dtype.itemsize, high), max(begin, low)
@@ -307,6 +317,10 @@ def _scatter_reduced(world: World, lending: Publication, packed: Packed, rows: i
 # ------------------------------------------------------------------------------------------------- from one to all
 def broadcast(world: World, call: Call, packed: Packed, root: int, out: Packed | None) -> Program[Any]:
     """What the root has, on every rank."""
+    if packed.road is not None:
+        from . import on_device
+
+        return on_device.broadcast(world, packed.road, call, packed, root, out)
     return _broadcast(world, Publication(world, call), packed, root, out)
 
 

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 
 from ..errors import ArgumentError
-from . import arithmetic
+from . import arithmetic, devices
+from .devices import KINDS
 from .world import INLINE
 
 if TYPE_CHECKING:
+    from .devices import Block
+    from .roads import Road
     from .world import World
 
 _ALIGN = 64
@@ -63,13 +66,21 @@ class Segment(NamedTuple):
     numel: int
 
 
+class On(str):
+    """The kind of device on which tensors stay, in the signature of a call."""
+
+    __slots__ = ()
+
+
 class Packed:
     """The tensors of one call, and how they lie in its row of bytes."""
 
     __slots__ = (
-        *("_starts", "arrays", "device", "dtype", "form", "given"),
-        *("nbytes", "segments", "shape", "staged", "tensors", "what"),
+        *("_starts", "arrays", "block", "device", "dtype", "form", "given"),
+        *("nbytes", "road", "segments", "shape", "staged", "tensors", "what"),
     )
+    block: Block | None
+    """What the road has lent for this call, if the tensors were not in its memory."""
     given: Any
     """What the user gave for the result."""
 
@@ -98,6 +109,7 @@ class Packed:
         self.segments = [Segment(dtype, 0, numel)]
         self.what: tuple[Any, ...] = (dtype, tensor.shape)
         self.staged = -1
+        self.road: Road | None = None
         self._starts = [0]
 
     def _several(self, value: Any, argument: str) -> None:
@@ -140,6 +152,7 @@ class Packed:
         keys = tuple(map(str, self.form)) if isinstance(self.form, list) else ()
         self.what = (keys, *(single.what for single in singles))
         self.staged = -1
+        self.road = None
 
     @classmethod
     def like(cls, other: Packed, rows: int) -> Packed:
@@ -162,6 +175,8 @@ class Packed:
                     if offset >= 0:
                         return Place(pool.base + offset, pool.bytes, offset)
             self.staged = pool.take(self.nbytes)
+            if self.device.type in KINDS:
+                devices.pin(pool, self.staged, self.device)
             place = Place(pool.base + self.staged, pool.bytes, self.staged)
         self.write(place)
         return place
@@ -198,6 +213,8 @@ class Packed:
                 whole = torch.empty(self.nbytes, dtype=torch.uint8)
             return whole, Place(whole.data_ptr(), whole, 0)
         offset = world.pool.take(self.nbytes)
+        if self.device.type in KINDS:
+            devices.pin(world.pool, offset, self.device)
         if len(self.tensors) == 1:
             whole = world.pool.tensor(offset, self.dtype, self.shape)
         else:
@@ -304,6 +321,8 @@ def words(packed: Packed) -> str:
 
 def what_in_words(what: tuple[Any, ...]) -> str:
     """The same, from the part of a signature."""
+    if what and isinstance(what[-1], On):
+        return f"{what_in_words(what[:-1])} on {what[-1]}"
     if what and isinstance(what[0], torch.dtype):
         return f"{str(what[0]).removeprefix('torch.')} {list(what[1])}"
     if not what:
@@ -317,7 +336,7 @@ def what_in_bytes(what: tuple[Any, ...]) -> int:
     """How many bytes that is; 0 if a length is left open."""
     if what and isinstance(what[0], torch.dtype):
         return 0 if "any" in what[1] else math.prod(what[1]) * what[0].itemsize
-    return sum(map(what_in_bytes, what[1:]))
+    return sum(what_in_bytes(part) for part in what[1:] if not isinstance(part, On))
 
 
 def _from_numpy(value: np.ndarray[Any, Any], argument: str) -> torch.Tensor:

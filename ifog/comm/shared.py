@@ -17,6 +17,7 @@ import mmap
 import os
 import tempfile
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,6 +148,8 @@ class Pool:
         self._gone: collections.deque[_Watch] = collections.deque()  # freed by the garbage collector, wherever that ran
         self._watchers: dict[int, _Watch] = {}
         self._closed = ""  # why nothing may be taken
+        self.pinned: dict[int, Callable[[], None]] = {}
+        """The blocks that devices copy from and to, and how they are let go again."""
         segment.reserve(0, start)
 
     def offset_of(self, address: int) -> int:
@@ -211,6 +214,14 @@ class Pool:
         self.used.clear()
         self._warm.clear()
         self._cold.clear()
+        self.pinned.clear()
+
+    def unpin(self, offset: int) -> None:
+        """The block's pages may go: to a device that still held them they would be others than to the processor."""
+        if offset in self.pinned:
+            with contextlib.suppress(SetupError):
+                self.pinned[offset]()
+            del self.pinned[offset]
 
     def _fresh(self, size: int) -> int:
         if self._closed:
@@ -240,6 +251,8 @@ class Pool:
         while sum(self._warm.values()) > budget:
             offset = next(iter(self._warm))
             size = self._warm[offset]
+            if self.pinned:
+                self.unpin(offset)
             if hasattr(mmap, "MADV_REMOVE"):
                 with contextlib.suppress(OSError):
                     self.segment.memory.madvise(mmap.MADV_REMOVE, offset, size)

@@ -136,6 +136,7 @@ class World:
         self.said: list[object] = [None] * SLOTS
         self.call = b"ifog.init()"
         self.timeline: Any = None
+        self.road: Any = None  # for tensors on devices, since the first one
         self.listeners: list[Callable[[], None]] = []  # told when a new epoch begins
         self.closed = False
         self._stale = False  # the epoch failed before this cell began: the next call begins a new one
@@ -474,6 +475,10 @@ class World:
         self.board.enter(ENDED)
         for thread in self.threads:
             thread.stop()
+        if self.road is not None:
+            self.road.close()
+        for offset in list(self.pool.pinned):
+            self.pool.unpin(offset)
         self.bytes.clear()
         for segment in self.segments.values():
             segment.close()
@@ -489,6 +494,8 @@ class World:
         """Refuse every call from now on: this process is a copy of the rank's, and must not touch what they share."""
         self.epoch = -1
         self.pool.close(str(self.failure()))
+        if self.road is not None:
+            self.road.stop(str(self.failure()))
         self.threads.clear()
         self._keepers.clear()
 

@@ -27,8 +27,11 @@ def pytest_ignore_collect(config):
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if STARTED:
+        import pretended
+
         import ifog
 
+        pretended.begin()
         if ifog.rank() > 0:
             config.pluginmanager.unregister(name="terminalreporter")
 
