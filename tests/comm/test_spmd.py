@@ -48,8 +48,8 @@ def run(mpi, n, *arguments, **environment):
     return said, ranks.returncode
 
 
-def run_all(mpi, n, *arguments, **environment):
-    said, code = run(mpi, n, str(SPMD), "--maxfail=20", "-o", "faulthandler_timeout=120", *arguments, **environment)
+def run_all(mpi, n, *arguments, only=(str(SPMD),), **environment):
+    said, code = run(mpi, n, *only, "--maxfail=20", "-o", "faulthandler_timeout=120", *arguments, **environment)
     if code or " passed" not in said:
         pytest.fail(f"on {n} ranks of {mpi} with {environment or 'nothing special'}:\n{said[-30_000:]}", pytrace=False)
     return said
@@ -61,6 +61,21 @@ def test_what_must_hold_on_ranks_holds(world):
     said = run_all(find(), n, *(["-m", "not slow"] if fast else []), **environment)
     machines = n // int(environment.get("IFOG_NODES_PER_MACHINE", n))
     assert f"ranks: {n} on {'one machine' if machines == 1 else f'{machines} machines'}" in said
+
+
+FOR_DEVICES = [str(SPMD / f"test_{name}.py") for name in ("devices", "tensors", "gathering_and_reducing", "different_calls")]
+
+
+def test_tensors_on_devices_are_read_where_they_lie():
+    run_all(find(), 4, "-m", "not slow", only=FOR_DEVICES, IFOG_TEST_DEVICE="pretended")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["pretended", "deaf", "moved"])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_what_must_hold_on_ranks_holds_on_devices(n, device):
+    only = FOR_DEVICES if device == "moved" else [str(SPMD)]
+    run_all(find(), n, only=only, IFOG_TEST_DEVICE=device)
 
 
 @pytest.mark.slow
