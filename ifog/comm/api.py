@@ -16,7 +16,7 @@ import torch
 from ..errors import ArgumentError, IfogError
 from ..topology import Schedule, exponential
 from . import collectives, graphs, packing, roads, world
-from .devices import KINDS
+from .devices import HOST
 from .graphs import Followed
 from .operation import Call, Handle, call, check_name, perform
 from .packing import Packed
@@ -267,7 +267,7 @@ def _neighbor_allreduce(
         raise
     if not plan.dynamic:
         followed.round += 1
-    if packed.device.type in KINDS:
+    if packed.device not in HOST:
         roads.choose(here, packed)
     if differentiable:
         from . import autograd
@@ -375,7 +375,7 @@ def _allreduce(x: Any, op: Op, name: str | None, out: Any, *, wait: bool, ranks:
                 f"x requires a gradient: allreduce(x) is differentiable as a mean or a sum, not with op={op!r}, in place or "
                 "nonblocking; give x.detach()"
             )
-    if ranks is None and packed.device.type in KINDS:
+    if ranks is None and packed.device not in HOST:
         roads.choose(here, packed)
     if differentiable:
         from . import autograd
@@ -524,7 +524,7 @@ def _broadcast(x: Any, root: int, name: str | None, out: Any, *, wait: bool) -> 
         root = graphs.one_rank("root", root, here.size)
         target = None if out is None else packing.check_out(packed, out)
         check_name(here, "broadcast", name)
-    if packed.device.type in KINDS:
+    if packed.device not in HOST:
         roads.choose(here, packed)
     signature = call("broadcast", name, packed.what, root, f" from rank {root}")
     return _finish(here, signature, collectives.broadcast(here, signature, packed, root, target), name, wait=wait)
@@ -634,10 +634,10 @@ def empty(
         raise ArgumentError(f"dtype={dtype!r}: a dtype of torch, e.g. torch.float32")
     if device is not None:
         try:
-            where = torch.device(device)
-        except (TypeError, RuntimeError) as error:
-            raise ArgumentError(f"device={device!r}: a device of torch, e.g. 'cuda'") from error
-        if where.type != "cpu" or "cpu" in KINDS:
+            where = torch.empty(0, device=device).device  # which of them, if only the kind is said
+        except (TypeError, RuntimeError, AssertionError) as error:
+            raise ArgumentError(f"device={device!r}: a device that torch has here, e.g. 'cuda' ({error})") from error
+        if where not in HOST:
             return roads.empty(here, dtype, lengths, where)
     if not lengths.numel():
         return torch.empty(lengths, dtype=dtype)

@@ -12,7 +12,7 @@ import torch
 
 from . import collectives, roads
 from .collectives import Plan
-from .devices import KINDS
+from .devices import HOST
 from .operation import call, perform
 from .packing import Packed
 from .world import World
@@ -42,7 +42,7 @@ def _listed(value: Any) -> tuple[torch.Tensor, ...]:
 
 def _packed(here: World, gradients: tuple[torch.Tensor, ...], form: Any) -> Packed:
     packed = Packed(gradients[0] if form is torch.Tensor else list(gradients), "the gradient")
-    if packed.device.type in KINDS:
+    if packed.device not in HOST:
         roads.choose(here, packed)
     return packed
 

@@ -77,6 +77,9 @@ def _cuda(device: torch.device) -> Device:
 KINDS: dict[str, Callable[[torch.device], Device]] = {"cuda": _cuda}
 """Per type of torch's devices, how one is made."""
 
+HOST = {torch.device("cpu")}
+"""Where tensors lie that are on no device: a look into this set is all that they pay for the others."""
+
 _devices: dict[torch.device, Device] = {}
 
 
@@ -89,7 +92,7 @@ def device_of(device: torch.device) -> Device:
 
 def pin(pool: Pool, offset: int, device: torch.device) -> None:
     """A block of the host's memory stages tensors of a device: it shall not be slower than it must."""
-    if offset not in pool.pinned:
+    if offset not in pool.pinned and device.type in KINDS:
         try:
             pool.pinned[offset] = device_of(device).pin(pool.base + offset, pool.used[offset])
         except (DeviceError, RuntimeError, OSError):  # a limit on locked memory, say: then it is slower

@@ -14,7 +14,7 @@ import torch
 
 from ..errors import ArgumentError
 from . import arithmetic, devices
-from .devices import KINDS
+from .devices import HOST
 from .world import INLINE
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Packed:
                     if offset >= 0:
                         return Place(pool.base + offset, pool.bytes, offset)
             self.staged = pool.take(self.nbytes)
-            if self.device.type in KINDS:
+            if self.device not in HOST:
                 devices.pin(pool, self.staged, self.device)
             place = Place(pool.base + self.staged, pool.bytes, self.staged)
         self.write(place)
@@ -213,7 +213,7 @@ class Packed:
                 whole = torch.empty(self.nbytes, dtype=torch.uint8)
             return whole, Place(whole.data_ptr(), whole, 0)
         offset = world.pool.take(self.nbytes)
-        if self.device.type in KINDS:
+        if self.device not in HOST:
             devices.pin(world.pool, offset, self.device)
         if len(self.tensors) == 1:
             whole = world.pool.tensor(offset, self.dtype, self.shape)

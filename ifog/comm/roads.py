@@ -44,7 +44,9 @@ Introduction = tuple[Publication, Publication] | None
 def choose(world: World, packed: Packed) -> None:
     """Take the device road, if this is a call for it: its signature says so, because all ranks must come the same way."""
     kind = packed.device.type
-    if packed.nbytes > INLINE and world.machine_count == 1 and all(t.device.type == kind for t in packed.tensors):
+    if packed.nbytes <= INLINE or world.machine_count > 1:
+        return
+    if kind in KINDS and all(tensor.device.type == kind for tensor in packed.tensors):
         packed.road, packed.block = road_of(world, packed.device), None
         packed.what = (*packed.what, On(kind))
 
@@ -61,7 +63,7 @@ def empty(world: World, dtype: torch.dtype, shape: torch.Size, device: torch.dev
     """Memory for a tensor, from the road's pool if it is a tensor for the road."""
     if device.type in KINDS and world.machine_count == 1 and shape.numel():
         blocks = road_of(world, device).blocks
-        if device.index is None or device == blocks.device.device:
+        if device == blocks.device.device:
             return blocks.tensor(blocks.take(shape.numel() * dtype.itemsize), dtype, shape)
     return torch.empty(shape, dtype=dtype, device=device)
 

@@ -162,5 +162,5 @@ def test_the_death_of_a_rank_whose_device_is_read_is_told(kind):
         timeout=100,
     )
     assert run.returncode != 0
-    assert "was killed by signal 9" in run.stderr, run.stderr
+    assert "signal 9" in run.stdout + run.stderr, run.stderr  # said by the others, or by the launcher if it was faster
     assert "nobody has noticed" not in run.stdout

@@ -122,6 +122,7 @@ def begin():
     import ifog
 
     if KIND in ("pretended", "deaf", "moved"):
+        devices.HOST.clear()
         devices.KINDS["cpu"] = lambda _: Pretended(deaf=KIND == "deaf" and _rank() == 1)
     if KIND in ("cuda", "moved"):
         for name in MOVED:
