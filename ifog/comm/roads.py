@@ -110,10 +110,10 @@ class Road:
 
     def agreed(self, introduction: Introduction) -> Program[bool]:
         """Whether the road can be taken, the same on all ranks."""
+        self._tend()
         if introduction is None:
             while self.works is None:  # the call that found out is still under way
                 yield ~self.world.rank
-            self._tend()
             return self.works
         hello, verdict = introduction
         world = self.world
