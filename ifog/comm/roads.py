@@ -62,9 +62,10 @@ def road_of(world: World, device: torch.device) -> Road:
 def empty(world: World, dtype: torch.dtype, shape: torch.Size, device: torch.device) -> torch.Tensor:
     """Memory for a tensor, from the road's pool if it is a tensor for the road."""
     if device.type in KINDS and world.machine_count == 1 and shape.numel():
-        blocks = road_of(world, device).blocks
-        if device == blocks.device.device:
-            return blocks.tensor(blocks.take(shape.numel() * dtype.itemsize), dtype, shape)
+        with contextlib.suppress(DeviceError):  # what cannot be lent is memory all the same
+            blocks = road_of(world, device).blocks
+            if device == blocks.device.device:
+                return blocks.tensor(blocks.take(shape.numel() * dtype.itemsize), dtype, shape)
     return torch.empty(shape, dtype=dtype, device=device)
 
 
