@@ -35,12 +35,18 @@ class Plan(NamedTuple):
 
 def mix(world: World, call: Call, packed: Packed, plan: Plan, out: Packed | None) -> Program[Any]:
     """``x_i ← w_ii x_i + Σ_j w_ij x_j``, own term first, then ascending j."""
-    return _mix(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
+    return mixing(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
 
 
-def _mix(
-    world: World, lending: Publication, telling: Publication | None, packed: Packed, plan: Plan, out: Packed | None
+def mixing(
+    world: World,
+    lending: Publication,
+    telling: Publication | None,
+    packed: Packed,
+    plan: Plan,
+    out: Packed | None = None,
 ) -> Program[Any]:
+    """`mix`, with its publications."""
     yield from lending.free_slot()
     own = packed.lend(world, lending.slot)
     if plan.dynamic:
@@ -49,6 +55,11 @@ def _mix(
         yield from _check_between_machines(world, telling, plan.sources, plan.dests)
     else:
         lending.post(own, packed.nbytes, plan.dests)
+    return (yield from take(world, lending, packed, plan, own, out))
+
+
+def take(world: World, lending: Publication, packed: Packed, plan: Plan, own: Place, out: Packed | None = None) -> Program[Any]:
+    """The second half of `mix`, when this rank has published its bytes: those of the others, and the sum."""
     # what comes from another machine must be received, wanted or not: its sender waits for that
     unwanted = [rank for rank in plan.ignored if not world.is_local[rank]]
     sources = yield from lending.read([*plan.sources, *unwanted], expected=packed.nbytes)

@@ -104,6 +104,13 @@ class Publication:
             while words[at] < before:
                 yield reader if reader != world.rank else ~reader  # its own call waits for somebody else
 
+    def say(self) -> None:
+        """Write into the slot, in words, what call this is."""
+        world = self.world
+        if world.said[self.slot] is not self.call.text:
+            world.said[self.slot] = self.call.text
+            world.board.say_slot(world.board.slot(world.rank, self.slot), self.call.text)
+
     def post(
         self,
         place: Place,
@@ -119,9 +126,7 @@ class Publication:
         world = self.world
         board, words = world.board, world.board.words
         at = board.slot(world.rank, self.slot)
-        if world.said[self.slot] is not self.call.text:
-            world.said[self.slot] = self.call.text
-            board.say_slot(at, self.call.text)
+        self.say()
         words[at + SIGNATURE] = self.call.number
         words[at + OFFSET] = place.offset
         words[at + NBYTES] = nbytes
@@ -147,7 +152,7 @@ class Publication:
                 if not world.is_local[reader]:
                     self._send(reader, factors[reader] if factors else 1.0, rows, *(pieces or {}).get(reader, (0, nbytes)))
         # this rank reads its own bytes too, perhaps later than all the others
-        world.readers[self.slot] = (self.key, [*self.readers, world.rank])
+        world.readers[self.slot] = (self.key, [*self.readers, world.rank], None)
         if not IN_ORDER:
             fence()
         words[at + KEY] = self.key  # last: from now on it is there

@@ -74,12 +74,12 @@ class Window:
         if period is None or period > _MANY_ROUNDS:
             sources = dests = set(range(here.size)) - {here.rank}
         else:
-            plans = [followed.plan(k) for k in range(period)]
+            plans = [followed.at(k).plan for k in range(period)]
             sources, dests = {j for p in plans for j in p.sources}, {j for p in plans for j in p.dests}
         self.in_neighbors, self.out_neighbors = sorted(sources), sorted(dests)
         m = len(self.in_neighbors)
         if period == 1:
-            plan = followed.plan(0)
+            plan = followed.at(0).plan
             self._weights = plan.self_weight, dict(zip(plan.sources, plan.weights, strict=True))
         else:
             self._weights = 1 / (m + 1), dict.fromkeys(self.in_neighbors, 1 / (m + 1))
