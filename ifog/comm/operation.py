@@ -21,7 +21,7 @@ from .world import INLINE, Program, World
 T = TypeVar("T")
 
 _HEAD = struct.Struct("<qqqqd")  # key, signature, bytes, rows, factor
-_HEAD_TEXT = 256
+_HEAD_TEXT = 264  # so that what follows begins at a multiple of 16 bytes, as a view of complex128 must
 _HEAD_BYTES = _HEAD.size + _HEAD_TEXT
 
 
