@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import Mismatch
 from . import arithmetic
-from .operation import Call, Publication, Source, unnamed_dest, unnamed_source
+from .operation import Call, Publication, Source, disagreement
 from .packing import Packed, Place, Segment, pickled, plain, weigh
 from .world import INLINE, Program, World
 
@@ -114,10 +113,8 @@ def _check_between_machines(
     for source in (yield from telling.read(others)):
         theirs = np.frombuffer(source.place.bytes(0, source.nbytes), np.uint8).reshape(2, -1)
         rank, me = source.rank, world.rank
-        if named[0, rank] and not theirs[1, me]:
-            raise Mismatch(unnamed_source(me, rank))
-        if named[1, rank] and not theirs[0, me]:
-            raise Mismatch(unnamed_dest(me, rank))
+        if named[0, rank] != theirs[1, me] or named[1, rank] != theirs[0, me]:
+            raise disagreement(me, rank, bool(named[0, rank]), bool(named[1, rank]), sends=bool(theirs[1, me]))
     telling.mark(others)
     yield from telling.released()
 

@@ -13,7 +13,9 @@ With each value travels a number p in float64, which starts at one: the weight o
         z = w.value / w.p
 
 On one machine the buffers lie in shared memory, each behind a lock that knows its owner and opens if that one dies. Between
-machines a thread on the target's side writes what arrives, so it moves while the target computes.
+machines a thread on the target's side writes what arrives, so it moves while the target computes. A put returns when it is
+there: after a millisecond or two if the target sleeps or computes in torch, after some tens if it runs a loop in Python, which
+gives the interpreter's lock away only every few, and as long as the call if it is in a C function that keeps that lock.
 """
 
 from __future__ import annotations
