@@ -4,6 +4,8 @@ Run from the repository root::
 
     python -m benchmarks.comm                # 2, 4 and 8 ranks, up to 25.5 million numbers: about a quarter of an hour
     python -m benchmarks.comm --quick        # 4 ranks, up to 3.2 million: about a minute
+    python -m benchmarks.comm --overlap      # only how much of a non-blocking call between machines a computation hides
+    python -m benchmarks.comm --lateness     # only how late a one-sided write comes to a rank that is busy
 
 For each number of ranks one MPI world is started, in which all methods take turns: within each size, round after round, in
 an order that changes from round to round. In its turn a method runs a few times without a pause; that takes from the moment
@@ -13,7 +15,10 @@ rounds counts. Compare the ratios: the milliseconds depend on the machine, and o
 Before anything is timed, what each method returns is compared with the matrix product W x: everywhere if it is small, in
 ten thousand places if it is large.
 
-The table goes to the terminal, the numbers of every round to a JSON file, and the curves to an HTML page.
+The last two are about two machines, of one rank each. They are pretended: between them MPI carries the bytes, through this
+machine's memory instead of a network.
+
+The tables go to the terminal, the numbers of every round to a JSON file, and the curves to an HTML page.
 """
 
 from __future__ import annotations
@@ -63,6 +68,8 @@ PARTS = 16  # tensors in a fused list
 PERIOD = 1009  # the test tensors repeat after so many numbers: a prime, so that no block looks like another one
 WARM = 3  # runs outside the clock: what is done once for a topology, or until buffers go round, is not what is measured
 LR = 1e-3
+FAR = 2  # ranks that count as a machine each, where talking between machines is measured
+FAR_SIZES = (100_000, 3_200_000)
 PATIENCE = 120  # seconds without any news after which a world counts as hanging
 
 Floats = NDArray[np.float32]
@@ -585,11 +592,17 @@ def worker(folder: Path) -> None:
                 print(json.dumps(what), file=file, flush=True)
 
         say(event="library", name=" ".join(map(str, MPI.get_vendor())), text=MPI.Get_library_version().splitlines()[0])
-        if plan["memory"]:
-            memory(world, max(plan["sizes"]), say)
-        else:
-            for size in sorted(plan["sizes"]):
-                measure(world, size, plan["seconds"], rounds_for(size, plan["rounds"]), say)
+        match plan["what"]:
+            case "memory":
+                memory(world, max(plan["sizes"]), say)
+            case "overlap":
+                for size in FAR_SIZES:
+                    overlap(world, size, 3 * plan["rounds"], say)
+            case "lateness":
+                lateness(world, plan["rounds"], say)
+            case _:
+                for size in sorted(plan["sizes"]):
+                    measure(world, size, plan["seconds"], rounds_for(size, plan["rounds"]), say)
     meet(world)
 
 
@@ -755,6 +768,107 @@ def used(world: Any) -> int:
     return total
 
 
+# ---- between machines --------------------------------------------------------------------------------------------------
+
+
+def overlap(world: Any, size: int, rounds: int, say: Callable[..., None]) -> None:
+    """A non-blocking averaging, something else that takes as long, and both at once; in turns, like the methods."""
+    import torch
+
+    import ifog
+
+    bench = Bench(world, size)
+    ifog.set_topology(RING.schedule(world.size))
+    A, out = torch.ones(64, 64), torch.empty(64, 64)
+    x = bench.shared
+
+    def talk() -> None:
+        ifog.neighbor_allreduce_nonblocking(x).wait()
+
+    def multiply(often: int = 100) -> None:
+        for _ in range(often):
+            torch.mm(A, A, out=out)
+
+    alone = median(_together(world, talk) for _ in range(WARM + rounds))
+    often = math.ceil(100 * alone / median(_together(world, multiply) for _ in range(WARM + rounds)))
+    works: dict[str, Callable[[], object]] = {
+        "multiplying matrices": lambda: multiply(often),
+        "sleeping, as while a GPU works": lambda: time.sleep(alone),
+    }
+    for name, work in works.items():
+        say(event="at", text=f"{size:,} numbers: overlap with {name}")
+
+        starts: list[float] = []
+
+        def both(work: Callable[[], object] = work, starts: list[float] = starts) -> None:
+            begin = time.perf_counter()
+            handle = ifog.neighbor_allreduce_nonblocking(x)
+            starts.append(time.perf_counter() - begin)
+            work()
+            handle.wait()
+
+        seconds = [[_together(world, step) for step in (talk, work, both)] for _ in range(WARM + rounds)][WARM:]
+        say(event="overlap", meanwhile=name, size=size, seconds=seconds, start=world.allreduce(median(starts), _max()))
+
+
+def _together(world: Any, step: Callable[[], object]) -> float:
+    """How long all ranks take to do it, from the first one's beginning to the last one's end."""
+    meet(world)
+    begin = time.perf_counter()
+    step()
+    end = time.perf_counter()
+    meet(world)
+    return float(world.allreduce(end, _max()) - world.allreduce(begin, _min()))
+
+
+HOLD = 1.0  # seconds for which a C function keeps Python's lock
+
+
+def lateness(world: Any, rounds: int, say: Callable[..., None]) -> None:
+    """How long a put takes until it is in the memory of a rank that does something else; `put` returns just then."""
+    import ctypes
+
+    import torch
+
+    import ifog
+
+    keeping, A = ctypes.PyDLL(None), torch.ones(500, 500)
+
+    def hold() -> None:
+        keeping.usleep(int(HOLD * 1e6))
+        time.sleep(HOLD / 4)
+
+    busy: dict[str, Callable[[], object]] = {
+        "sleeps": lambda: time.sleep(0.01),
+        "multiplies matrices in torch": lambda: torch.mm(A, A),
+        "runs a loop in Python": lambda: sum(i for i in range(1000)),
+        f"is in C functions that keep Python's lock for {HOLD:g} s": hold,
+    }
+    ifog.set_topology(t.complete(world.size))
+    pause = random.Random(0)
+    for name, work in busy.items():
+        say(event="at", text=f"lateness when the target {name}")
+        seconds: list[float] = []
+        with ifog.Window(torch.zeros(10)) as w:
+            w.put()
+            meet(world)
+            longest = (
+                HOLD if work is hold else 0.03
+            )  # between two puts, so that they come at any moment of what the target does
+            until = time.monotonic() + 1.5 * rounds * longest
+            while world.rank > 0 and time.monotonic() < until:
+                work()
+            while world.rank == 0:
+                time.sleep(pause.uniform(0.0, longest))
+                begin = time.monotonic()
+                w.put()
+                if time.monotonic() > until:
+                    break
+                seconds.append(time.monotonic() - begin)
+            meet(world)
+        say(event="lateness", target=name, seconds=seconds)
+
+
 # ---- collect -----------------------------------------------------------------------------------------------------------
 
 
@@ -786,6 +900,9 @@ class World:
     library: str = ""
     results: list[Result] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
+    overlap: list[dict[str, Any]] = field(default_factory=list)
+    """For each round, the seconds of the call, of the work, and of both; and how long the call's start takes."""
+    lateness: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
     problem: str = ""
     """Why it ended early."""
@@ -810,8 +927,18 @@ class World:
                 self.results.append(Result(**said))
             case "memory":
                 self.memory = said
+            case "overlap":
+                self.overlap.append({**said, **hidden(said["seconds"])})
+            case "lateness":
+                self.lateness.append({**said, "median": median(said["seconds"] or [math.nan])})
             case "missing":
                 self.missing.append(said)
+
+
+def hidden(rounds: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Medians, and what part of the shorter one the longer one hides: 1 all, 0 none, below 0 they hinder each other."""
+    talk, work, both = (median(seconds) for seconds in zip(*rounds, strict=True))
+    return {"talk": talk, "work": work, "both": both, "overlap": (talk + work - both) / min(talk, work)}
 
 
 def launch(mpi: MPI, world: World, plan: Mapping[str, Any], report: Callable[[str], None], patience: float) -> None:
@@ -824,7 +951,11 @@ def launch(mpi: MPI, world: World, plan: Mapping[str, Any], report: Callable[[st
         command = mpi.command(world.n, "-m", "mpi4py", "-m", "benchmarks.comm", "--worker", str(folder))
         process = subprocess.Popen(
             command,
-            env={**mpi.environment(), "OMP_NUM_THREADS": "1"},
+            env={
+                **mpi.environment(),
+                "OMP_NUM_THREADS": "1",
+                **({"IFOG_NODES_PER_MACHINE": "1"} if plan["what"] in ("overlap", "lateness") else {}),
+            },
             cwd=Path(__file__).parents[1],
             stdout=errors,
             stderr=errors,
@@ -992,6 +1123,35 @@ def _milliseconds(seconds: float | None) -> str:
     return f"{milliseconds:.{max(0, 2 - math.floor(math.log10(milliseconds)))}f}"  # three digits
 
 
+def far_tables(world: World) -> Iterator[Table]:
+    """What was measured between machines."""
+    if world.overlap:
+        shown = Table(title="A non-blocking averaging between two machines, and something else meanwhile")
+        shown.box, shown.show_edge, shown.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
+        shown.caption = (
+            "milliseconds, medians; start: until the call returns, which moves what it can\n"
+            "overlap: the part of the shorter of the two that the longer one hides"
+        )
+        shown.caption_justify = "left"
+        for title in ("meanwhile", "numbers", "start", "averaging", "the other", "both", "overlap"):
+            shown.add_column(title, justify="left" if title == "meanwhile" else "right", no_wrap=True)
+        for line in world.overlap:
+            times = [_milliseconds(line[what]) for what in ("start", "talk", "work", "both")]
+            shown.add_row(line["meanwhile"], f"{line['size']:,}", *times, f"{line['overlap']:.0%}")
+        yield shown
+    if world.lateness:
+        shown = Table(title="A put to another machine, until it is in the target's memory")
+        shown.box, shown.show_edge, shown.padding = SIMPLE_HEAD, False, (0, 1, 0, 0)
+        shown.caption, shown.caption_justify = "milliseconds", "left"
+        for title in ("the target", "puts", "median", "worst"):
+            shown.add_column(title, justify="left" if title == "the target" else "right", no_wrap=True)
+        for line in world.lateness:
+            seconds = line["seconds"]
+            times = [_milliseconds(line["median"] if seconds else None), _milliseconds(max(seconds, default=None))]
+            shown.add_row(line["target"], str(len(seconds)), *times)
+        yield shown
+
+
 def verdict(found: Sequence[Goal], n: int) -> Table:
     """Which goals are met."""
     shown = Table(title=f"Goals, on {n} ranks", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
@@ -1068,7 +1228,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def save(worlds: Sequence[World], about: Mapping[str, Any], folder: Path) -> list[Path]:
+def save(worlds: Sequence[World], far: World, about: Mapping[str, Any], folder: Path) -> list[Path]:
     """The numbers and the picture."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers, curves = folder / "comm.json", folder / "comm.html"
@@ -1088,11 +1248,13 @@ def save(worlds: Sequence[World], about: Mapping[str, Any], folder: Path) -> lis
             }
             for world in worlds
         ],
+        "between machines": {"overlap": far.overlap, "lateness": far.lateness, "others": far.others, "problem": far.problem},
         "goals": [{**vars(goal), "met": goal.met} for goal in judged(worlds)[1]],
     }
     numbers.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    figure(worlds).write_html(curves, include_plotlyjs=True)
-    return [numbers, curves]
+    if worlds:
+        figure(worlds).write_html(curves, include_plotlyjs=True)
+    return [numbers, curves][: 2 if worlds else 1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -1112,6 +1274,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, help="turns of each method; fewer of the large tensors (default: 15, quick: 7)")
     parser.add_argument("--seconds", type=float, help="what a turn should take, at least (default: 0.06, quick: 0.02)")
+    parser.add_argument("--overlap", action="store_true", help="only the overlap of a non-blocking call between machines")
+    parser.add_argument("--lateness", action="store_true", help="only how late one-sided writes come to another machine")
     parser.add_argument("--mpi", metavar="NAME", help="'MPICH' or 'Open MPI' (default: the one that comes with ifog)")
     parser.add_argument("--prefix", type=Path, help="the folder of an MPI that is installed elsewhere, with bin/mpiexec in it")
     parser.add_argument(
@@ -1122,6 +1286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.worker:
         worker(given.worker)
         return
+    only = given.overlap or given.lateness
     ranks = sorted(set(given.ranks or ((4,) if given.quick else RANKS)))
     sizes = sorted({int(size) for size in given.sizes or (SIZES[:3] if given.quick else SIZES)})
     if ranks[0] < 2 or sizes[0] < ranks[-1] + PARTS:
@@ -1144,19 +1309,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if about["load"] > about["cores"] / 2:
         console.print("Others use this machine: trust the ratios, and only if they are far from 1.")
     worlds: list[World] = []
+    far, aspects = World(FAR), [what for what in ("overlap", "lateness") if getattr(given, what)]
     written: list[Path] = []
     try:
-        for n in ranks:
+        for n in () if only else ranks:
             world = World(n)
             worlds.append(world)
             try:
                 with console.status("") as status:
-                    for memory_first in (True, False):
+                    for what in ("memory", "methods"):
                         if not world.problem:
-                            launch(mpi, world, {**plan, "memory": memory_first}, status.update, PATIENCE)
+                            launch(mpi, world, {**plan, "what": what}, status.update, PATIENCE)
             finally:
                 show(world, console)
-                written = save(worlds, about, given.out)  # at once: the larger worlds take long
+                written = save(worlds, far, about, given.out)  # at once: the larger worlds take long
+        try:
+            with console.status("") as status:
+                for what in aspects or (["overlap"] if given.quick else ["overlap", "lateness"]):
+                    if not far.problem:
+                        launch(mpi, far, {**plan, "what": what}, status.update, PATIENCE)
+        finally:
+            show(far, console)
+            written = save(worlds, far, about, given.out)
     except KeyboardInterrupt:
         console.print("Stopped: that is what was measured until then.")
     n, found = judged(worlds)
@@ -1165,7 +1339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(f"{sum(goal.met for goal in found)} of {len(found)} goals are met.")
     for path in written:
         console.print(f"Written: {path}")
-    if any(world.problem for world in worlds):
+    if any(world.problem for world in (*worlds, far)):
         sys.exit(1)
 
 
@@ -1176,6 +1350,8 @@ def show(world: World, console: Console) -> None:
         for size in sorted({r.size for r in world.results if r.size >= LARGE}):
             speeds = ", ".join(f"{speed:.1f} GB/s ({what})" for what, speed in bandwidth(world, size).items())
             console.print(f"  Memory bandwidth of all ranks together at {size:,}: {speeds}", highlight=False)
+    for shown in far_tables(world):
+        console.print(shown)
     reasons: dict[tuple[str, str], list[str]] = {}
     for missing in world.missing:
         operations = reasons.setdefault((missing["method"], missing["why"]), [])

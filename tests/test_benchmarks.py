@@ -36,7 +36,14 @@ def test_the_quick_benchmark_of_the_ranks_has_every_row_right_and_saves_numbers_
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stdout + run.stderr
 
-    worlds = json.loads((tmp_path / "comm.json").read_text())["worlds"]
+    found = json.loads((tmp_path / "comm.json").read_text())
+    overlap = found["between machines"]["overlap"]
+    assert [line["size"] for line in overlap] == [100_000] * 2 + [3_200_000] * 2
+    for line in overlap:
+        talk, work, both = (line[what] for what in ("talk", "work", "both"))
+        assert line["overlap"] * min(talk, work) == pytest.approx(talk + work - both)
+        assert min(talk, work, line["start"]) > 0
+    worlds = found["worlds"]
     assert [world["ranks"] for world in worlds] == [2, 3]
     for world in worlds:
         absent = {missing["method"] for missing in world["missing"]}
@@ -53,5 +60,5 @@ def test_the_quick_benchmark_of_the_ranks_has_every_row_right_and_saves_numbers_
 def test_the_benchmark_of_the_ranks_says_how_to_call_it():
     command = [sys.executable, "-m", "benchmarks.comm", "--help"]
     said = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60).stdout
-    assert all(option in said for option in ("--quick", "--ranks", "--sizes", "--out"))
+    assert all(option in said for option in ("--quick", "--ranks", "--sizes", "--overlap", "--lateness", "--out"))
     assert "--worker" not in said

@@ -1,4 +1,5 @@
-/* Weighted sums in one pass over memory, and a fence. Optional: without it arithmetic.py does the same with torch, to the bit.
+/* Weighted sums in one pass over memory, the short way of a short message, and a fence. Optional: without it arithmetic.py does
+ * the same sums with torch, to the bit, and short messages go the way of the long ones.
  *
  * Every product and every sum is rounded by itself, in the order given: with a fused multiply-add, which -ffp-contract=off
  * forbids, the result would depend on the processor.
@@ -7,6 +8,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include <float.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -119,14 +121,16 @@ static int read_terms(Term *terms, PyObject *addresses, PyObject *weights, Py_ss
     return 0;
 }
 
-/* weighted_sum(out, terms, weights, n, width): addresses, floats, and n numbers of `width` bytes. */
+/* weighted_sum(out, terms, weights, n, width, past=-1): addresses, floats, and n numbers of `width` bytes; whether the sum is
+ * written past the caches, or by its length. */
 static PyObject *weighted_sum(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 5)
-        return PyErr_Format(PyExc_TypeError, "weighted_sum(out, terms, weights, n, width) got %zd arguments", count);
+    if (count != 5 && count != 6)
+        return PyErr_Format(PyExc_TypeError, "weighted_sum(out, terms, weights, n, width, past) got %zd arguments", count);
     char *out = PyLong_AsVoidPtr(args[0]);
     const Py_ssize_t k = PySequence_Size(args[1]), weights = PySequence_Size(args[2]);
     const size_t n = PyLong_AsSize_t(args[3]), width = PyLong_AsSize_t(args[4]), bytes = n * width;
+    const int past = count == 6 ? (int)PyLong_AsLong(args[5]) : -1;
     if (PyErr_Occurred())
         return NULL;
     if (k != weights)
@@ -146,7 +150,7 @@ static PyObject *weighted_sum(PyObject *self, PyObject *const *args, Py_ssize_t 
             memmove(out, terms[0].at, bytes);
         else
             add_up(out, terms, k, bytes, width == sizeof(f32) ? add_f32 : add_f64, width,
-                   bytes >= LARGE && out != terms[0].at);
+                   (past < 0 ? bytes >= LARGE : past) && out != terms[0].at);
         if (thread)
             PyEval_RestoreThread(thread);
         result = Py_NewRef(Py_None);
@@ -154,6 +158,96 @@ static PyObject *weighted_sum(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (terms != few)
         PyMem_Free(terms);
     return result;
+}
+
+/* What the ranks write into the words of the board is seen in that order. */
+#define WORD(address, i) ((int64_t *)(address))[i]
+#define SHOW(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
+#define SEE(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+
+/* A road: where the words are of all who take part in an averaging, as swift.py packs it. */
+typedef struct {
+    int64_t failed; /* the word with the last epoch that failed */
+    int64_t slots, slot_bytes, slot_count;
+    int64_t area, area_bytes; /* where short messages lie, and how much of it belongs to a slot */
+    int64_t mark_bytes;       /* from the marks of a slot to those of the next */
+    int64_t sources, marks;
+    double self_weight;
+} Road;
+typedef struct {
+    int64_t slots, memory;
+    double weight;
+} From; /* as many as there are sources, and then the words to mark, in slot 0 */
+
+enum { KEY, CALL, OFFSET, NBYTES, ROWS, FACTORS }; /* the words of a slot, as in board.py */
+enum { NOT_THERE, DONE, NOT_FREE };
+#define MOST 15
+
+/* exchange(road, lent, key, call, x, out, nbytes, width, tries): publish the numbers at x, and if those of all sources come
+ * within so many tries, put the weighted sum at out. `lent` are the words, in slot 0, of those who read what was in the slot. */
+static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    char *plan, *readers;
+    Py_ssize_t plan_bytes, readers_bytes;
+    if (count != 9)
+        return PyErr_Format(PyExc_TypeError, "exchange got %zd arguments", count);
+    if (PyBytes_AsStringAndSize(args[0], &plan, &plan_bytes) || PyBytes_AsStringAndSize(args[1], &readers, &readers_bytes))
+        return NULL;
+    const int64_t key = PyLong_AsLongLong(args[2]), call = PyLong_AsLongLong(args[3]);
+    const char *x = PyLong_AsVoidPtr(args[4]);
+    char *out = PyLong_AsVoidPtr(args[5]);
+    const size_t nbytes = PyLong_AsSize_t(args[6]), width = PyLong_AsSize_t(args[7]);
+    long tries = PyLong_AsLong(args[8]);
+    if (PyErr_Occurred())
+        return NULL;
+    const Road *road = (const Road *)plan;
+    const From *from = (const From *)(road + 1);
+    const int64_t *marks = (const int64_t *)(from + road->sources), *lent = (const int64_t *)readers;
+    const int64_t slot = key % road->slot_count, before = key - road->slot_count, epoch = key >> 32;
+    if (road->sources > MOST || nbytes > (size_t)road->area_bytes)
+        return PyErr_Format(PyExc_ValueError, "exchange: too many sources or bytes");
+
+    for (Py_ssize_t i = 0; i < readers_bytes / 8; i++)
+        if (SEE(WORD(lent[i] + slot * road->mark_bytes, 0)) < before)
+            return PyLong_FromLong(NOT_FREE);
+    const int64_t mine = road->slots + slot * road->slot_bytes, offset = slot * road->area_bytes;
+    char *copy = (char *)(road->area + offset);
+    memcpy(copy, x, nbytes);
+    WORD(mine, CALL) = call;
+    WORD(mine, OFFSET) = offset;
+    WORD(mine, NBYTES) = (int64_t)nbytes;
+    WORD(mine, ROWS) = WORD(mine, FACTORS) = 0;
+    SHOW(WORD(mine, KEY), key);
+
+    Term terms[1 + MOST];
+    Py_ssize_t k = 0;
+    if (road->self_weight != 0)
+        terms[k++] = (Term){copy, road->self_weight};
+    PyThreadState *thread = NULL;
+    for (int64_t j = 0; j < road->sources; j++) {
+        const int64_t theirs = from[j].slots + slot * road->slot_bytes;
+        while (SEE(WORD(theirs, KEY)) != key && tries-- > 0 && WORD(road->failed, 0) < epoch) {
+            if (!thread)
+                thread = PyEval_SaveThread();
+            sched_yield();
+        }
+        if (WORD(theirs, KEY) != key || WORD(theirs, CALL) != call) {
+            k = -1;
+            break;
+        }
+        terms[k++] = (Term){(const char *)(from[j].memory + WORD(theirs, OFFSET)), from[j].weight};
+    }
+    if (thread)
+        PyEval_RestoreThread(thread);
+    if (k < 0)
+        return PyLong_FromLong(NOT_THERE);
+    if (k == 0)
+        memset(out, 0, nbytes);
+    else if (nbytes)
+        add_up(out, terms, k, nbytes, width == sizeof(f32) ? add_f32 : add_f64, width, 0);
+    for (int64_t i = 0; i < road->marks; i++)
+        SHOW(WORD(marks[i] + slot * road->mark_bytes, 0), key);
+    return PyLong_FromLong(DONE);
 }
 
 static PyObject *fence(PyObject *self, PyObject *nothing)
@@ -164,6 +258,7 @@ static PyObject *fence(PyObject *self, PyObject *nothing)
 
 static PyMethodDef methods[] = {
     {"weighted_sum", (PyCFunction)(void (*)(void))weighted_sum, METH_FASTCALL, NULL},
+    {"exchange", (PyCFunction)(void (*)(void))exchange, METH_FASTCALL, NULL},
     {"fence", fence, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -15,7 +15,7 @@ import torch
 
 from ..errors import ArgumentError, IfogError
 from ..topology import Schedule, exponential
-from . import collectives, graphs, packing, roads, world
+from . import collectives, graphs, packing, roads, swift, world
 from .devices import HOST
 from .graphs import Followed
 from .operation import Call, Handle, call, check_name, perform
@@ -142,22 +142,22 @@ def machine_topology() -> Schedule:
 
 def in_neighbors() -> list[int]:
     """The ranks from which this one receives, in the next round of the topology."""
-    return list(_followed(_here()).plan().sources)
+    return list(_followed(_here()).now().plan.sources)
 
 
 def out_neighbors() -> list[int]:
     """The ranks to which this one sends, in the next round of the topology."""
-    return list(_followed(_here()).plan().dests)
+    return list(_followed(_here()).now().plan.dests)
 
 
 def in_neighbor_machines() -> list[int]:
     """The machines from which this one receives."""
-    return list(_between_machines(_here()).plan().sources)
+    return list(_between_machines(_here()).now().plan.sources)
 
 
 def out_neighbor_machines() -> list[int]:
     """The machines to which this one sends."""
-    return list(_between_machines(_here()).plan().dests)
+    return list(_between_machines(_here()).now().plan.dests)
 
 
 def _followed(here: World) -> Followed:
@@ -249,10 +249,13 @@ def _neighbor_allreduce(
     try:
         packed = Packed(x)
         if self_weight is None and src_weights is None and dst_weights is None:
-            plan, token, said = followed.now()
+            turn = followed.now()
+            plan, token, said = turn.plan, turn.token, turn.said
+            road = swift.road(here, turn) if wait and out is None else None
         else:
+            turn, road = followed.now(), None
             plan = followed.own_weights(here.size, self_weight, src_weights, dst_weights)
-            token, said = ("dynamic", " with dst_weights") if plan.dynamic else followed.now()[1:]
+            token, said = ("dynamic", " with dst_weights") if plan.dynamic else (turn.token, turn.said)
         _can_be_weighted(packed, plan)
         target = None if out is None else packing.check_out(packed, out)
         check_name(here, "neighbor_allreduce", name)
@@ -274,6 +277,8 @@ def _neighbor_allreduce(
 
         return autograd.neighbor_allreduce(here, packed, plan, token, said, name)
     signature = call("neighbor_allreduce", name, packed.what, token, said)
+    if road is not None and here.timeline is None and swift.fits(packed):
+        return swift.mix(here, signature, packed, plan, road)
     return _finish(here, signature, collectives.mix(here, signature, packed, plan, target), name, wait=wait)
 
 
@@ -340,10 +345,12 @@ def _hierarchical(
                 )
         between = _between_machines(here)
         if self_weight is None and src_weights is None and dst_weights is None:
-            plan, token, said = between.now()
+            turn = between.now()
+            plan, token, said = turn.plan, turn.token, turn.said
         else:
             plan = between.own_weights(here.machine_count, self_weight, src_weights, dst_weights)
-            token, said = ("dynamic", " with dst_machine_weights") if plan.dynamic else between.now()[1:]
+            turn = between.now()
+            token, said = ("dynamic", " with dst_machine_weights") if plan.dynamic else (turn.token, turn.said)
         check_name(here, "hierarchical_neighbor_allreduce", name)
     if not plan.dynamic:
         between.round += 1
@@ -458,9 +465,11 @@ def _neighbor_allgather(
         if src_ranks is not None and dst_ranks is not None:
             sources: Sequence[int] = graphs.ranks_of("src_ranks", src_ranks, here.size, here.rank)
             dests: Sequence[int] = graphs.ranks_of("dst_ranks", dst_ranks, here.size, here.rank)
-            token, said = ("dynamic", " with src_ranks and dst_ranks")
+            token: object = "dynamic"
+            said = " with src_ranks and dst_ranks"
         else:
-            plan, token, said = _followed(here).now()  # type: ignore[assignment]
+            turn = _followed(here).now()
+            plan, token, said = turn.plan, turn.token, turn.said
             sources, dests = plan.sources, plan.dests
         check_name(here, "neighbor_allgather", name)
     if not dynamic:

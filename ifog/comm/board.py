@@ -14,6 +14,7 @@ and a rank that has died by whoever finds out.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import signal
@@ -59,6 +60,7 @@ class Board:
         self.segment, self.n, self.rank = segment, n, rank
         segment.reserve(0, _layout(n)[-1])
         self.raw = memoryview(segment.memory)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(segment.memory))
         self.words = self.raw.cast("q")
         self.reals = self.raw.cast("d")
         _, self.slot_words, self._slots, self._marks, _ = _layout(n)

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import Mismatch
 from . import arithmetic
-from .operation import Call, Publication, Source, unnamed_dest, unnamed_source
+from .operation import Call, Publication, Source, disagreement
 from .packing import Packed, Place, Segment, pickled, plain, weigh
 from .world import INLINE, Program, World
 
@@ -39,12 +38,18 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, out: Packed | None
         from . import on_device
 
         return on_device.mix(world, packed.road, call, packed, plan, out)
-    return _mix(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
+    return mixing(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
 
 
-def _mix(
-    world: World, lending: Publication, telling: Publication | None, packed: Packed, plan: Plan, out: Packed | None
+def mixing(
+    world: World,
+    lending: Publication,
+    telling: Publication | None,
+    packed: Packed,
+    plan: Plan,
+    out: Packed | None = None,
 ) -> Program[Any]:
+    """`mix`, with its publications."""
     yield from lending.free_slot()
     own = packed.lend(world, lending.slot)
     if plan.dynamic:
@@ -53,6 +58,11 @@ def _mix(
         yield from _check_between_machines(world, telling, plan.sources, plan.dests)
     else:
         lending.post(own, packed.nbytes, plan.dests)
+    return (yield from take(world, lending, packed, plan, own, out))
+
+
+def take(world: World, lending: Publication, packed: Packed, plan: Plan, own: Place, out: Packed | None = None) -> Program[Any]:
+    """The second half of `mix`, when this rank has published its bytes: those of the others, and the sum."""
     # what comes from another machine must be received, wanted or not: its sender waits for that
     unwanted = [rank for rank in plan.ignored if not world.is_local[rank]]
     sources = yield from lending.read([*plan.sources, *unwanted], expected=packed.nbytes)
@@ -107,10 +117,8 @@ def _check_between_machines(
     for source in (yield from telling.read(others)):
         theirs = np.frombuffer(source.place.bytes(0, source.nbytes), np.uint8).reshape(2, -1)
         rank, me = source.rank, world.rank
-        if named[0, rank] and not theirs[1, me]:
-            raise Mismatch(unnamed_source(me, rank))
-        if named[1, rank] and not theirs[0, me]:
-            raise Mismatch(unnamed_dest(me, rank))
+        if named[0, rank] != theirs[1, me] or named[1, rank] != theirs[0, me]:
+            raise disagreement(me, rank, bool(named[0, rank]), bool(named[1, rank]), sends=bool(theirs[1, me]))
     telling.mark(others)
     yield from telling.released()
 

@@ -16,6 +16,20 @@ from ..topology.convert import as_topology
 from .collectives import Plan
 
 
+class Round:
+    """One round of a schedule, as this rank takes part in it."""
+
+    __slots__ = ("plan", "road", "said", "token")
+
+    def __init__(self, plan: Plan, token: object, said: str) -> None:
+        self.plan = plan
+        """From whom and to whom, with the topology's weights."""
+        self.token, self.said = token, said
+        """What all ranks must agree on, and the same in words."""
+        self.road: Any = None
+        """The short way for this plan, once `swift` has looked for it."""
+
+
 class Followed:
     """A schedule, and the round in which it is: each averaging takes the next one."""
 
@@ -23,28 +37,21 @@ class Followed:
         self.schedule, self.node, self.what = schedule, node, what
         self.round = 0
         self.token = schedule.fingerprint
-        self._plans: dict[int, Plan] = {}
+        self._rounds: dict[int, Round] = {}
 
-    def now(self) -> tuple[Plan, object, str]:
-        """The plan of this round, what all ranks must agree on, and the same in words. Whoever takes the round counts it."""
-        k = self._k
-        said = f" on {self.schedule.label}" + ("" if self.schedule.period == 1 else f", round {k}")
-        return self.plan(k), (self.token, k), said
+    def now(self) -> Round:
+        """The round that the next averaging takes."""
+        return self.at(self.round if self.schedule.period is None else self.round % self.schedule.period)
 
-    @property
-    def _k(self) -> int:
-        return self.round if self.schedule.period is None else self.round % self.schedule.period
-
-    def plan(self, k: int | None = None) -> Plan:
-        """From whom and to whom in a round (this one unless told), with the topology's weights."""
-        if k is None:
-            k = self._k
-        plan = self._plans.get(k)
-        if plan is None:
-            if len(self._plans) >= 1024:
-                self._plans.clear()
-            plan = self._plans[k] = self._make(k)
-        return plan
+    def at(self, k: int) -> Round:
+        """Round k of the period."""
+        found = self._rounds.get(k)
+        if found is None:
+            if len(self._rounds) >= 1024:
+                self._rounds.clear()
+            said = f" on {self.schedule.label}" + ("" if self.schedule.period == 1 else f", round {k}")
+            found = self._rounds[k] = Round(self._make(k), (self.token, k), said)
+        return found
 
     def _make(self, k: int) -> Plan:
         graph, i = self.schedule[k], self.node
@@ -77,7 +84,7 @@ class Followed:
         own = None if self_weight is None else _weight("self_weight", self_weight)
         sources = None if src_weights is None else _weights("src_weights", src_weights, n, self.node, self.what)
         if dst_weights is None:
-            graph = self.plan()
+            graph = self.now().plan
             if sources is None:
                 return graph._replace(self_weight=own)  # type: ignore[arg-type]
             strangers = sorted(set(sources) - set(graph.sources))

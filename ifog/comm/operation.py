@@ -21,7 +21,7 @@ from .world import INLINE, Program, World
 T = TypeVar("T")
 
 _HEAD = struct.Struct("<qqqqd")  # key, signature, bytes, rows, factor
-_HEAD_TEXT = 256
+_HEAD_TEXT = 264  # so that what follows begins at a multiple of 16 bytes, as a view of complex128 must
 _HEAD_BYTES = _HEAD.size + _HEAD_TEXT
 
 
@@ -104,6 +104,13 @@ class Publication:
             while words[at] < before:
                 yield reader if reader != world.rank else ~reader  # its own call waits for somebody else
 
+    def say(self) -> None:
+        """Write into the slot, in words, what call this is."""
+        world = self.world
+        if world.said[self.slot] is not self.call.text:
+            world.said[self.slot] = self.call.text
+            world.board.say_slot(world.board.slot(world.rank, self.slot), self.call.text)
+
     def post(
         self,
         place: Place,
@@ -119,9 +126,7 @@ class Publication:
         world = self.world
         board, words = world.board, world.board.words
         at = board.slot(world.rank, self.slot)
-        if world.said[self.slot] is not self.call.text:
-            world.said[self.slot] = self.call.text
-            board.say_slot(at, self.call.text)
+        self.say()
         words[at + SIGNATURE] = self.call.number
         words[at + OFFSET] = place.offset
         words[at + NBYTES] = nbytes
@@ -147,7 +152,7 @@ class Publication:
                 if not world.is_local[reader]:
                     self._send(reader, factors[reader] if factors else 1.0, rows, *(pieces or {}).get(reader, (0, nbytes)))
         # this rank reads its own bytes too, perhaps later than all the others
-        world.readers[self.slot] = (self.key, [*self.readers, world.rank])
+        world.readers[self.slot] = (self.key, [*self.readers, world.rank], None)
         if not IN_ORDER:
             fence()
         words[at + KEY] = self.key  # last: from now on it is there
@@ -286,23 +291,26 @@ class Publication:
             self.world.awake()
 
     def check_partners(self, sources: Sequence[int], dests: Sequence[int]) -> Program[None]:
-        """In a call with edges of its own, both ends of each must name it."""
+        """In a call with edges of its own, both ends of each must name it; so each looks at all others, named or not."""
         world = self.world
         board, words, reals, n, me = world.board, world.board.words, world.board.reals, world.size, world.rank
-        for rank in dict.fromkeys([*sources, *dests]):
-            if not world.is_local[rank]:
+        for rank in world.locals:
+            if rank == me:
                 continue
             at = board.slot(rank, self.slot)
-            while words[at + KEY] != self.key:
+            while words[at + KEY] < self.key:
                 yield rank
+            if words[at + KEY] != self.key:  # it has gone on, so it agreed with this rank
+                continue
+            if not IN_ORDER:
+                fence()
             if words[at + SIGNATURE] != self.call.number:
                 raise (yield from self._mismatch(rank))
-        for rank in sources:
-            if world.is_local[rank] and math.isnan(reals[board.slot(rank, self.slot) + 64 + me]):
-                raise Mismatch(unnamed_source(me, rank))
-        for rank in dests:
-            if world.is_local[rank] and not reals[board.slot(rank, self.slot) + 64 + n + me]:
-                raise Mismatch(unnamed_dest(me, rank))
+            sends, receives = not math.isnan(reals[at + 64 + me]), reals[at + 64 + n + me] != 0
+            if (rank in sources) != sends or (rank in dests) != receives:
+                problem = disagreement(me, rank, rank in sources, rank in dests, sends=sends)
+                if words[at + KEY] == self.key:  # else it has gone on meanwhile, and this was the next call's
+                    raise problem
 
     def _mine(self) -> str:
         return f"rank {self.world.rank}: {self.call.text.decode()}"
@@ -326,14 +334,18 @@ class Publication:
         )
 
 
-def unnamed_source(me: int, rank: int) -> str:
-    """An edge that only its receiver names."""
-    return f"rank {me} expects something from rank {rank}, but rank {rank} sends nothing to rank {me} (dst_weights)"
+def disagreement(me: int, rank: int, source: bool, dest: bool, *, sends: bool) -> Mismatch:
+    """An edge that only one end names, in the same words on both.
 
-
-def unnamed_dest(me: int, rank: int) -> str:
-    """An edge that only its sender names."""
-    return f"rank {me} sends something to rank {rank} (dst_weights), but rank {rank} does not expect it (src_weights)"
+    Here the other rank is named as a source, as a destination, or not; there it sends something to this one, or not.
+    """
+    if source != sends:
+        to, by, named_by_sender = me, rank, sends
+    else:
+        to, by, named_by_sender = rank, me, dest
+    if named_by_sender:
+        return Mismatch(f"rank {by} sends something to rank {to} (dst_weights), but rank {to} does not expect it (src_weights)")
+    return Mismatch(f"rank {to} expects something from rank {by}, but rank {by} sends nothing to rank {to} (dst_weights)")
 
 
 class Handle(Generic[T]):

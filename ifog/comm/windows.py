@@ -13,7 +13,9 @@ With each value travels a number p in float64, which starts at one: the weight o
         z = w.value / w.p
 
 On one machine the buffers lie in shared memory, each behind a lock that knows its owner and opens if that one dies. Between
-machines a thread on the target's side writes what arrives, so it moves while the target computes.
+machines a thread on the target's side writes what arrives, so it moves while the target computes. A put returns when it is
+there: after a millisecond or two if the target sleeps or computes in torch, after some tens if it runs a loop in Python, which
+gives the interpreter's lock away only every few, and as long as the call if it is in a C function that keeps that lock.
 """
 
 from __future__ import annotations
@@ -74,12 +76,12 @@ class Window:
         if period is None or period > _MANY_ROUNDS:
             sources = dests = set(range(here.size)) - {here.rank}
         else:
-            plans = [followed.plan(k) for k in range(period)]
+            plans = [followed.at(k).plan for k in range(period)]
             sources, dests = {j for p in plans for j in p.sources}, {j for p in plans for j in p.dests}
         self.in_neighbors, self.out_neighbors = sorted(sources), sorted(dests)
         m = len(self.in_neighbors)
         if period == 1:
-            plan = followed.plan(0)
+            plan = followed.at(0).plan
             self._weights = plan.self_weight, dict(zip(plan.sources, plan.weights, strict=True))
         else:
             self._weights = 1 / (m + 1), dict.fromkeys(self.in_neighbors, 1 / (m + 1))

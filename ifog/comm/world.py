@@ -65,6 +65,9 @@ _NOT_SHARED = (
     "without a limit on the address space (`ulimit -v`), or share through files (IFOG_SHARED=file)"
 )
 
+_NO_READERS: list[tuple[int, list[int], bytes | None]] = [(0, [], b"")] * SLOTS
+"""Per slot: its last key, who reads that, and the words in which they say so, as `swift` packs them."""
+
 _current: World | None = None
 _lock = threading.RLock()
 _last_epoch = 0
@@ -132,7 +135,7 @@ class World:
         self.busy = False
         """Whether a call is being made."""
         self.pending: list[Handle[Any]] = []
-        self.readers: list[tuple[int, list[int]]] = [(0, [])] * SLOTS  # per slot: its last key, and who reads it
+        self.readers = list(_NO_READERS)
         self.said: list[object] = [None] * SLOTS
         self.call = b"ifog.init()"
         self.timeline: Any = None
@@ -238,8 +241,7 @@ class World:
         step = program.__next__
         try:
             self.busy = True
-            if self._refused:
-                self._forget_refusal()
+            self.forget_refusal()
             while True:
                 peer = step()
                 if words[0] >= epoch:
@@ -288,8 +290,7 @@ class World:
         """Refuse to go on in an epoch that has failed; begin a new one if the failure belongs to an earlier cell."""
         if self.busy:
             raise self._in_use()
-        if self._refused:
-            self._forget_refusal()
+        self.forget_refusal()
         if self.board.words[0] >= self.epoch:
             if self.epoch < 0 or not (self._stale or self.size == 1):  # alone, there is nobody to agree with
                 raise self.failure()
@@ -311,9 +312,11 @@ class World:
             self.last_refused = self.key()
             self.board.refuse(self.key(), self._refused)
 
-    def _forget_refusal(self) -> None:
-        self.board.words[self.board.mine + REFUSED] = 0
-        self._refused = ""
+    def forget_refusal(self) -> None:
+        """A call begins that is not refused."""
+        if self._refused:
+            self.board.words[self.board.mine + REFUSED] = 0
+            self._refused = ""
 
     def failure(self) -> CommError:
         """Why the epoch has failed, as seen from this rank."""
@@ -415,7 +418,7 @@ class World:
         finally:
             patience.over()
         self.sequence = 0
-        self.readers = [(0, [])] * SLOTS
+        self.readers = list(_NO_READERS)
         for begin in self.listeners:
             begin()
         self._stale = self._told = False

@@ -208,3 +208,21 @@ def test_a_pair_that_brings_different_things(usual, different, words):
             ifog.barrier()
     ifog.recover()
     all_is_well()
+
+
+@pytest.mark.skipif(n == 1, reason="an edge has two ends")
+@pytest.mark.parametrize("sends", [True, False], ids=["the sender", "the receiver"])
+def test_both_ends_hear_in_this_very_call_of_an_edge_that_only_one_names(sends):
+    settle()
+    for _ in range(20):  # whichever of them comes first
+        if me in (0, n - 1):
+            with pytest.raises(ifog.Mismatch) as caught:
+                ifog.neighbor_allreduce(x, **one_sided(sends=sends, expects=not sends))
+            assert (f"rank 0 sends something to rank {n - 1}" in str(caught.value)) == sends
+            assert (f"rank {n - 1} expects something from rank 0" in str(caught.value)) != sends
+        else:
+            with pytest.raises(ifog.Mismatch):
+                (ifog.neighbor_allreduce(x, **one_sided(sends=sends, expects=not sends)), ifog.barrier())
+        ifog.recover()
+    all_is_well()
+    settle()

@@ -1,0 +1,99 @@
+"""The short way of a short message: one call of the kernel instead of a program, with the same words on the board.
+
+A program is a few dozen lines of Python, which for a hundred numbers takes longer than everything else. So an averaging of few
+numbers is first tried in C: publish, look for what the neighbours publish, add up, mark. What is not there after some looks is
+waited for by the program, which goes on from there: nobody else can tell the difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from typing import Any
+
+import torch
+
+from . import arithmetic
+from .board import SLOTS
+from .collectives import Plan, mixing, take
+from .graphs import Round
+from .operation import Call, Publication
+from .packing import Packed, Place, plain
+from .world import INLINE, World
+
+with contextlib.suppress(ImportError):  # nobody calls it if it is not there
+    from . import _kernel
+
+_ROAD = struct.Struct("<9qd")
+_FROM = struct.Struct("<2qd")
+_NOT_THERE, _DONE, _NOT_FREE = range(3)
+_TRIES = 40  # looks, each of which gives the processor away
+_MOST = 15  # neighbours
+_WIDTHS = {torch.float32: 4, torch.float64: 8, torch.complex64: 4, torch.complex128: 8}
+
+
+class Road:
+    """A plan in addresses: where the words and the numbers of all who take part lie."""
+
+    __slots__ = ("lent", "packed", "readers")
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        board, me = world.board, world.rank
+        self.readers = [*plan.dests, me]
+        words = board.address
+        marks = [board.mark(me, 0, rank) for rank in (*plan.sources, *plan.ignored, me)]
+        self.packed = _ROAD.pack(
+            *(words, words + 8 * board.slot(me, 0), 8 * board.slot_words, SLOTS),
+            *(world.pool.base, INLINE, 8 * world.size, len(plan.sources), len(marks), plan.self_weight),
+        )
+        for rank, weight in zip(plan.sources, plan.weights, strict=True):
+            self.packed += _FROM.pack(words + 8 * board.slot(rank, 0), world.base[rank], weight)
+        self.packed += struct.pack(f"<{len(marks)}q", *(words + 8 * mark for mark in marks))
+        self.lent = struct.pack(f"<{len(self.readers)}q", *(words + 8 * board.mark(rank, 0, me) for rank in self.readers))
+
+
+def road(world: World, turn: Round) -> Road | None:
+    """The short way for a round's plan, if there is one."""
+    if turn.road is None:
+        there = arithmetic.COMPILED and world.machine_count == 1 and len(turn.plan.sources) <= _MOST
+        turn.road = Road(world, turn.plan) if there else False
+    return turn.road or None
+
+
+def fits(packed: Packed) -> bool:
+    """Whether a message is short and simple enough for the short way."""
+    return packed.nbytes <= INLINE and len(packed.tensors) == 1 and packed.dtype in _WIDTHS and plain(packed.tensors[0])
+
+
+def mix(world: World, call: Call, packed: Packed, plan: Plan, road: Road) -> Any:
+    """`collectives.mix`, at once if the neighbours are there."""
+    world.call = call.text
+    lending = Publication(world, call)
+    key, slot = lending.key, lending.slot
+    before, _, lent = world.readers[slot]
+    try:
+        world.busy = True
+        world.forget_refusal()
+        whole, place = packed.fresh(world)
+        state = _NOT_FREE
+        if lent is not None and (before == key - SLOTS or not before):
+            lending.say()
+            state = _kernel.exchange(
+                *(road.packed, lent, key, call.number, packed.tensors[0].data_ptr(), place.address),
+                *(packed.nbytes, _WIDTHS[packed.dtype], _TRIES),
+            )
+            if state != _NOT_FREE:
+                world.readers[slot] = key, road.readers, road.lent
+            if world.board.words[0] >= world.epoch:
+                raise world.failure()
+    except BaseException as error:
+        world.fail(error)
+        raise
+    finally:
+        world.busy = False
+    if state == _DONE:
+        return packed.unpack(whole)
+    if state == _NOT_FREE:
+        return world.run(mixing(world, lending, None, packed, plan))
+    own = Place(world.pool.base + slot * INLINE, world.pool.bytes, slot * INLINE)
+    return world.run(take(world, lending, packed, plan, own))

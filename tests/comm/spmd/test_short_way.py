@@ -1,0 +1,85 @@
+"""A short message goes its own way, in C; whoever takes part in the same call by the long way cannot tell."""
+
+import pytest
+import torch
+from spmd_claims import alone, assert_mixed, everyones, me, n, same
+
+import ifog
+from ifog import topology as t
+from ifog.comm import arithmetic, swift
+from ifog.comm.board import SLOTS
+
+HERE = arithmetic.COMPILED and ifog.machine_size() == 1
+
+
+def long(x):
+    return ifog.neighbor_allreduce(x, out=torch.empty_like(x))
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """How often this rank has gone the short way."""
+    calls = []
+    mix = swift.mix
+    monkeypatch.setattr(swift, "mix", lambda *arguments: (calls.append(1), mix(*arguments))[1])
+    return calls
+
+
+def test_short_plain_tensors_take_it(taken):
+    for x in [torch.ones(100), torch.ones(0), torch.tensor(1.0), torch.ones(2, 3, dtype=torch.complex128)]:
+        ifog.neighbor_allreduce(x)
+    assert len(taken) == (4 if HERE else 0)
+
+
+def test_other_tensors_do_not(taken):
+    ones = torch.ones(3, 2)
+    for x in [torch.ones(10_000), ones.bfloat16(), ones.T, torch.ones(2, dtype=torch.complex64).conj(), [ones, ones]]:
+        ifog.neighbor_allreduce(x)
+    ifog.neighbor_allreduce(ones, self_weight=1.0, src_weights={})
+    ifog.neighbor_allreduce_nonblocking(ones).wait()
+    long(ones)
+    assert not taken
+
+
+@pytest.mark.parametrize("name", ["ring", "complete", *["one_peer_exponential"] * (n in (1, 2, 4, 8))])
+def test_both_ways_meet_in_a_call(name):
+    topology = t.make(name, n)
+    ifog.set_topology(topology)
+    for k in range(3 * SLOTS):
+        xs = everyones(k, (7,))
+        short = (k + me) % 3 == 0
+        y = ifog.neighbor_allreduce(xs[me]) if short else long(xs[me])
+        assert_mixed(y, topology[k].W, xs)
+
+
+def test_what_is_under_way_since_long_is_not_overwritten():
+    """More calls are made than there are slots, while the first of them waits to be finished."""
+    W = ifog.topology().W
+    first = everyones(0, (50,))
+    handle = ifog.neighbor_allreduce_nonblocking(first[me])
+    for k in range(1, 2 * SLOTS):
+        xs = everyones(k, (5,))
+        assert_mixed(ifog.neighbor_allreduce(xs[me]), W, xs)
+    assert_mixed(handle.wait(), W, first)
+
+
+def test_the_result_may_be_the_next_input_and_the_input_may_change_at_once():
+    W = torch.from_numpy(ifog.topology().W)
+    xs = torch.stack(everyones(1, (20,), torch.float64))
+    x = xs[me].clone()
+    for _ in range(50):
+        y = ifog.neighbor_allreduce(x)
+        x.fill_(float("nan"))
+        x = y
+        xs = W @ xs
+    torch.testing.assert_close(x, xs[me], rtol=0, atol=1e-12)
+
+
+@alone
+def test_a_failure_on_the_short_way_is_everybodys():
+    x = torch.ones(4)
+    ifog.neighbor_allreduce(x)
+    with pytest.raises(ifog.CommError):
+        (ifog.neighbor_allreduce(x if me else torch.ones(5)), ifog.barrier())
+    ifog.recover()
+    assert same(ifog.neighbor_allreduce(x), x)
