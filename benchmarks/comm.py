@@ -1059,7 +1059,7 @@ def goals(world: World) -> Iterator[Goal]:
             needed = 2.0 if size >= HUGE and operation is STATIC else 1.0
             yield from against(size, operation, COPIED, operation, MPI4PY, needed)
     for how in ("loop", "private"):
-        if how in world.memory:
+        if how in world.memory and world.memory["size"] >= LARGE:  # of less, the tables are most
             what = "x = neighbor_allreduce(x)" if how == "loop" else "y = neighbor_allreduce(x), x private"
             kept = round(world.memory[how], 2)  # tables and a few pages more or less do not count
             yield Goal(f"kept beside {what}, in tensors", int(world.memory["size"]), 2.0, kept, at_most=True)

@@ -165,7 +165,7 @@ static PyObject *weighted_sum(PyObject *self, PyObject *const *args, Py_ssize_t 
 #define SHOW(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
 #define SEE(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
-/* A road: where the words are of all who take part in an averaging, as swift.py packs it. */
+/* A shortcut: where the words are of all who take part in an averaging, as swift.py packs it. */
 typedef struct {
     int64_t failed; /* the word with the last epoch that failed */
     int64_t slots, slot_bytes, slot_count;
@@ -173,7 +173,7 @@ typedef struct {
     int64_t mark_bytes;       /* from the marks of a slot to those of the next */
     int64_t sources, marks;
     double self_weight;
-} Road;
+} Shortcut;
 typedef struct {
     int64_t slots, memory;
     double weight;
@@ -183,7 +183,7 @@ enum { KEY, CALL, OFFSET, NBYTES, ROWS, FACTORS }; /* the words of a slot, as in
 enum { NOT_THERE, DONE, NOT_FREE };
 #define MOST 15
 
-/* exchange(road, lent, key, call, x, out, nbytes, width, tries): publish the numbers at x, and if those of all sources come
+/* exchange(shortcut, lent, key, call, x, out, nbytes, width, tries): publish the numbers at x, and if those of all sources come
  * within so many tries, put the weighted sum at out. `lent` are the words, in slot 0, of those who read what was in the slot. */
 static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -200,18 +200,18 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
     long tries = PyLong_AsLong(args[8]);
     if (PyErr_Occurred())
         return NULL;
-    const Road *road = (const Road *)plan;
-    const From *from = (const From *)(road + 1);
-    const int64_t *marks = (const int64_t *)(from + road->sources), *lent = (const int64_t *)readers;
-    const int64_t slot = key % road->slot_count, before = key - road->slot_count, epoch = key >> 32;
-    if (road->sources > MOST || nbytes > (size_t)road->area_bytes)
+    const Shortcut *way = (const Shortcut *)plan;
+    const From *from = (const From *)(way + 1);
+    const int64_t *marks = (const int64_t *)(from + way->sources), *lent = (const int64_t *)readers;
+    const int64_t slot = key % way->slot_count, before = key - way->slot_count, epoch = key >> 32;
+    if (way->sources > MOST || nbytes > (size_t)way->area_bytes)
         return PyErr_Format(PyExc_ValueError, "exchange: too many sources or bytes");
 
     for (Py_ssize_t i = 0; i < readers_bytes / 8; i++)
-        if (SEE(WORD(lent[i] + slot * road->mark_bytes, 0)) < before)
+        if (SEE(WORD(lent[i] + slot * way->mark_bytes, 0)) < before)
             return PyLong_FromLong(NOT_FREE);
-    const int64_t mine = road->slots + slot * road->slot_bytes, offset = slot * road->area_bytes;
-    char *copy = (char *)(road->area + offset);
+    const int64_t mine = way->slots + slot * way->slot_bytes, offset = slot * way->area_bytes;
+    char *copy = (char *)(way->area + offset);
     memcpy(copy, x, nbytes);
     WORD(mine, CALL) = call;
     WORD(mine, OFFSET) = offset;
@@ -221,12 +221,12 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
 
     Term terms[1 + MOST];
     Py_ssize_t k = 0;
-    if (road->self_weight != 0)
-        terms[k++] = (Term){copy, road->self_weight};
+    if (way->self_weight != 0)
+        terms[k++] = (Term){copy, way->self_weight};
     PyThreadState *thread = NULL;
-    for (int64_t j = 0; j < road->sources; j++) {
-        const int64_t theirs = from[j].slots + slot * road->slot_bytes;
-        while (SEE(WORD(theirs, KEY)) != key && tries-- > 0 && WORD(road->failed, 0) < epoch) {
+    for (int64_t j = 0; j < way->sources; j++) {
+        const int64_t theirs = from[j].slots + slot * way->slot_bytes;
+        while (SEE(WORD(theirs, KEY)) != key && tries-- > 0 && WORD(way->failed, 0) < epoch) {
             if (!thread)
                 thread = PyEval_SaveThread();
             sched_yield();
@@ -245,8 +245,8 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
         memset(out, 0, nbytes);
     else if (nbytes)
         add_up(out, terms, k, nbytes, width == sizeof(f32) ? add_f32 : add_f64, width, 0);
-    for (int64_t i = 0; i < road->marks; i++)
-        SHOW(WORD(marks[i] + slot * road->mark_bytes, 0), key);
+    for (int64_t i = 0; i < way->marks; i++)
+        SHOW(WORD(marks[i] + slot * way->mark_bytes, 0), key);
     return PyLong_FromLong(DONE);
 }
 

@@ -251,9 +251,9 @@ def _neighbor_allreduce(
         if self_weight is None and src_weights is None and dst_weights is None:
             turn = followed.now()
             plan, token, said = turn.plan, turn.token, turn.said
-            road = swift.road(here, turn) if wait and out is None else None
+            shortcut = swift.shortcut(here, turn) if wait and out is None else None
         else:
-            turn, road = followed.now(), None
+            turn, shortcut = followed.now(), None
             plan = followed.own_weights(here.size, self_weight, src_weights, dst_weights)
             token, said = ("dynamic", " with dst_weights") if plan.dynamic else (turn.token, turn.said)
         _can_be_weighted(packed, plan)
@@ -277,8 +277,8 @@ def _neighbor_allreduce(
 
         return autograd.neighbor_allreduce(here, packed, plan, token, said, name)
     signature = call("neighbor_allreduce", name, packed.what, token, said)
-    if road is not None and here.timeline is None and swift.fits(packed):
-        return swift.mix(here, signature, packed, plan, road)
+    if shortcut is not None and here.timeline is None and swift.fits(packed):
+        return swift.mix(here, signature, packed, plan, shortcut)
     return _finish(here, signature, collectives.mix(here, signature, packed, plan, target), name, wait=wait)
 
 

@@ -19,14 +19,14 @@ from .collectives import Plan
 class Round:
     """One round of a schedule, as this rank takes part in it."""
 
-    __slots__ = ("plan", "road", "said", "token")
+    __slots__ = ("plan", "said", "shortcut", "token")
 
     def __init__(self, plan: Plan, token: object, said: str) -> None:
         self.plan = plan
         """From whom and to whom, with the topology's weights."""
         self.token, self.said = token, said
         """What all ranks must agree on, and the same in words."""
-        self.road: Any = None
+        self.shortcut: Any = None
         """The short way for this plan, once `swift` has looked for it."""
 
 

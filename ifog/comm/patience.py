@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEADLOCK_AFTER = 2.0
 _TRAVELS_FOR = 10.0  # so long may a piece of a message be on its way, though nobody computes
 _LOOK_EVERY = 0.05
+_YIELDS_FOR = 0.0004  # so long a wait only gives the processor away; then it sleeps, each time a little longer
+_LONGEST_NAP = 0.001
 
 
 def seconds_until_warning() -> float:
@@ -43,7 +45,7 @@ class Patience:
         self.world, self.board = world, world.board
         self._call = call
         self.began = self.now = self._changed = time.monotonic()
-        self._next_look = self._nap = 0.0
+        self._next_look = 0.0
         self._warn_at = self.began + world.warn_after
         self._peer: int | None = None
         self._progress = world.progressed
@@ -61,7 +63,7 @@ class Patience:
             if self._told:
                 self._tell()
         waited = self.now - self.began
-        if waited < 0.0004:
+        if waited < _YIELDS_FOR:
             os.sched_yield()
             return
         if world.pending:
@@ -72,8 +74,7 @@ class Patience:
             if self.now > self._next_look:
                 self._next_look = self.now + _LOOK_EVERY
                 self._look(peer, before, failing=failing)
-        self._nap = min(0.001, 0.00005 if waited < 0.002 else self._nap * 1.3 + 0.00001)
-        time.sleep(self._nap)
+        time.sleep(min(_LONGEST_NAP, waited / 20))
 
     def over(self) -> None:
         """The wait has ended."""

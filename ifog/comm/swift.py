@@ -24,7 +24,7 @@ from .world import INLINE, World
 with contextlib.suppress(ImportError):  # nobody calls it if it is not there
     from . import _kernel
 
-_ROAD = struct.Struct("<9qd")
+_SHORTCUT = struct.Struct("<9qd")
 _FROM = struct.Struct("<2qd")
 _NOT_THERE, _DONE, _NOT_FREE = range(3)
 _TRIES = 40  # looks, each of which gives the processor away
@@ -32,7 +32,7 @@ _MOST = 15  # neighbours
 _WIDTHS = {torch.float32: 4, torch.float64: 8, torch.complex64: 4, torch.complex128: 8}
 
 
-class Road:
+class Shortcut:
     """A plan in addresses: where the words and the numbers of all who take part lie."""
 
     __slots__ = ("lent", "packed", "readers")
@@ -42,7 +42,7 @@ class Road:
         self.readers = [*plan.dests, me]
         words = board.address
         marks = [board.mark(me, 0, rank) for rank in (*plan.sources, *plan.ignored, me)]
-        self.packed = _ROAD.pack(
+        self.packed = _SHORTCUT.pack(
             *(words, words + 8 * board.slot(me, 0), 8 * board.slot_words, SLOTS),
             *(world.pool.base, INLINE, 8 * world.size, len(plan.sources), len(marks), plan.self_weight),
         )
@@ -52,12 +52,12 @@ class Road:
         self.lent = struct.pack(f"<{len(self.readers)}q", *(words + 8 * board.mark(rank, 0, me) for rank in self.readers))
 
 
-def road(world: World, turn: Round) -> Road | None:
+def shortcut(world: World, turn: Round) -> Shortcut | None:
     """The short way for a round's plan, if there is one."""
-    if turn.road is None:
+    if turn.shortcut is None:
         there = arithmetic.COMPILED and world.machine_count == 1 and len(turn.plan.sources) <= _MOST
-        turn.road = Road(world, turn.plan) if there else False
-    return turn.road or None
+        turn.shortcut = Shortcut(world, turn.plan) if there else False
+    return turn.shortcut or None
 
 
 def fits(packed: Packed) -> bool:
@@ -65,7 +65,7 @@ def fits(packed: Packed) -> bool:
     return packed.nbytes <= INLINE and len(packed.tensors) == 1 and packed.dtype in _WIDTHS and plain(packed.tensors[0])
 
 
-def mix(world: World, call: Call, packed: Packed, plan: Plan, road: Road) -> Any:
+def mix(world: World, call: Call, packed: Packed, plan: Plan, shortcut: Shortcut) -> Any:
     """`collectives.mix`, at once if the neighbours are there."""
     world.call = call.text
     lending = Publication(world, call)
@@ -79,11 +79,11 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, road: Road) -> Any
         if lent is not None and (before == key - SLOTS or not before):
             lending.say()
             state = _kernel.exchange(
-                *(road.packed, lent, key, call.number, packed.tensors[0].data_ptr(), place.address),
+                *(shortcut.packed, lent, key, call.number, packed.tensors[0].data_ptr(), place.address),
                 *(packed.nbytes, _WIDTHS[packed.dtype], _TRIES),
             )
             if state != _NOT_FREE:
-                world.readers[slot] = key, road.readers, road.lent
+                world.readers[slot] = key, shortcut.readers, shortcut.lent
             if world.board.words[0] >= world.epoch:
                 raise world.failure()
     except BaseException as error:
