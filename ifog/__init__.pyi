@@ -60,8 +60,13 @@ from .errors import ArgumentError as ArgumentError
 from .errors import CommError as CommError
 from .errors import Deadlock as Deadlock
 from .errors import IfogError as IfogError
+from .errors import IfogWarning as IfogWarning
 from .errors import Mismatch as Mismatch
 from .errors import PeerFailed as PeerFailed
+from .errors import SetupError as SetupError
+from .errors import TopologyError as TopologyError
+from .errors import TopologyWarning as TopologyWarning
+from .errors import WaitWarning as WaitWarning
 from .topology import Schedule as Schedule
 from .topology import Topology as Topology
 

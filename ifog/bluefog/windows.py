@@ -61,7 +61,7 @@ def _alone(tensor: torch.Tensor) -> bool:
     count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
     if count is None or not tensor.is_cpu or not tensor.is_contiguous() or not tensor.numel():
         return False
-    fresh = torch.empty(1)
+    fresh = torch.empty(1, device="cpu")
     return count(tensor.untyped_storage()._cdata) <= count(fresh.untyped_storage()._cdata)
 
 

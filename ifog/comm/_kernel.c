@@ -1,5 +1,5 @@
-/* Weighted sums in one pass over memory, the short way of a short message, and a fence. Optional: without it arithmetic.py does
- * the same sums with torch, to the bit, and short messages go the way of the long ones.
+/* Weighted sums in one pass over memory, and the short way of a short message. Optional: without it arithmetic.py does the same
+ * sums with torch, to the bit, and short messages go the way of the long ones.
  *
  * Every product and every sum is rounded by itself, in the order given: with a fused multiply-add, which -ffp-contract=off
  * forbids, the result would depend on the processor.
@@ -212,6 +212,8 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
             return PyLong_FromLong(NOT_FREE);
     const int64_t mine = way->slots + slot * way->slot_bytes, offset = slot * way->area_bytes;
     char *copy = (char *)(way->area + offset);
+    SHOW(WORD(mine, KEY), 0); /* whoever still looks at the last publication sees that it is gone */
+    __atomic_thread_fence(__ATOMIC_RELEASE);
     memcpy(copy, x, nbytes);
     WORD(mine, CALL) = call;
     WORD(mine, OFFSET) = offset;
@@ -250,16 +252,9 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
     return PyLong_FromLong(DONE);
 }
 
-static PyObject *fence(PyObject *self, PyObject *nothing)
-{
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return Py_NewRef(Py_None);
-}
-
 static PyMethodDef methods[] = {
     {"weighted_sum", (PyCFunction)(void (*)(void))weighted_sum, METH_FASTCALL, NULL},
     {"exchange", (PyCFunction)(void (*)(void))exchange, METH_FASTCALL, NULL},
-    {"fence", fence, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -282,6 +282,13 @@ def _neighbor_allreduce(
     return _finish(here, signature, collectives.mix(here, signature, packed, plan, target), name, wait=wait)
 
 
+def _not_differentiable(packed: Packed, kind: str) -> None:
+    if torch.is_grad_enabled() and any(map(_REQUIRES_GRAD, packed.tensors)):
+        raise ArgumentError(
+            f"x requires a gradient, and {kind} is not differentiable (neighbor_allreduce and allreduce are): give x.detach()"
+        )
+
+
 def _can_be_weighted(packed: Packed, plan: collectives.Plan) -> None:
     dtype = packed.dtype
     if len(packed.segments) == 1 and (dtype.is_floating_point or dtype.is_complex):
@@ -338,6 +345,7 @@ def _hierarchical(
                 f"hierarchical_neighbor_allreduce needs equally many ranks on every machine; they are {here.machine_ranks}"
             )
         packed = Packed(x)
+        _not_differentiable(packed, "hierarchical_neighbor_allreduce")
         for segment in packed.segments:
             if not (segment.dtype.is_floating_point or segment.dtype.is_complex):
                 raise ArgumentError(
@@ -649,7 +657,7 @@ def empty(
         if where not in HOST:
             return roads.empty(here, dtype, lengths, where)
     if not lengths.numel():
-        return torch.empty(lengths, dtype=dtype)
+        return torch.empty(lengths, dtype=dtype, device="cpu")
     return here.pool.tensor(here.pool.take(lengths.numel() * dtype.itemsize), dtype, lengths)
 
 

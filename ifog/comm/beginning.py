@@ -139,6 +139,7 @@ def _start_mpi(let_through: Callable[[], None]) -> Any:
     if MPI.Is_finalized():
         raise SetupError("MPI has been finalized in this process, and cannot start again: start another process")
     if not MPI.Is_initialized():
+        _not_started_by_a_rank()
         if "mpi" not in _begun:
             library, given = ctypes.CDLL(MPI.__file__), ctypes.c_int()
             arguments = (None, None, ctypes.c_int(MPI.THREAD_MULTIPLE), ctypes.byref(given))
@@ -148,6 +149,19 @@ def _start_mpi(let_through: Callable[[], None]) -> Any:
         for comm in (MPI.COMM_SELF, MPI.COMM_WORLD):
             comm.Set_errhandler(MPI.ERRORS_RETURN)  # as mpi4py does when it starts MPI itself: errors, not the end
     return MPI
+
+
+def _not_started_by_a_rank() -> None:
+    """A process that a rank has started inherits the variables of the launcher, but not the line to it."""
+    line = os.environ.get("PMI_FD", "")
+    if line.isdecimal():
+        try:
+            os.fstat(int(line))
+        except OSError:
+            raise SetupError(
+                "this process was started by a rank, and is no rank itself: talk in the rank, and hand over what is needed; or "
+                "start it without the variables PMI_*, and it is a world of its own"
+            ) from None
 
 
 def _gone() -> list[int]:

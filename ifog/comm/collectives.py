@@ -92,6 +92,7 @@ def direct(packed: Packed, own: Place, out: Packed) -> tuple[None, Place | None]
         if plain(tensor):
             address = tensor.data_ptr()
             if address + packed.nbytes <= own.address or own.address + packed.nbytes <= address:
+                torch.autograd.graph.increment_version(tensor)  # autograd shall know that it has changed
                 return None, Place(address, tensor.detach(), 0)
     return None, None
 
@@ -180,15 +181,26 @@ def _objects(
     data = pickled(value) if dests else b""
     yield from lending.free_slot()
     place = _lend_bytes(world, lending, data)
-    lending.post(place, len(data), [rank for rank in dests if rank != world.rank])
-    found = yield from lending.read([rank for rank in sources if rank != world.rank])
+    others = seen_from(world, *sources, *dests)
+    lending.post(place, len(data), others)
+    found = yield from lending.read(others)
     yield from lending.arrived(found)
-    said = {source.rank: pickle.loads(source.place.bytes(0, source.nbytes)) for source in found}
-    lending.mark([source.rank for source in found])
+    said = {s.rank: pickle.loads(s.place.bytes(0, s.nbytes)) for s in found if s.rank in sources}
+    lending.mark(others)
     yield from lending.released()
     if not lending.inline:
         world.pool.give(place.offset)
     return [value if rank == world.rank else said[rank] for rank in sources]
+
+
+def seen_from(world: World, *ranks: int) -> list[int]:
+    """Whom this rank looks at in a call with a root: the root at all and all at the root, to find out if they mean another one.
+
+    A rank of another machine that means another root sends nothing here, and who waits for it would never know why. So those
+    of one machine look at each other first.
+    """
+    mates = world.locals if world.machine_count > 1 else ()
+    return [rank for rank in dict.fromkeys([*mates, *ranks]) if rank != world.rank]
 
 
 def _lend_bytes(world: World, lending: Publication, data: bytes) -> Place:
@@ -334,21 +346,22 @@ def broadcast(world: World, call: Call, packed: Packed, root: int, out: Packed |
 
 def _broadcast(world: World, lending: Publication, packed: Packed, root: int, out: Packed | None) -> Program[Any]:
     yield from lending.free_slot()
-    others = [rank for rank in range(world.size) if rank != world.rank]
     if world.rank == root:
+        others = seen_from(world, *range(world.size))
         place = packed.lend(world, lending.slot)
         lending.post(place, packed.nbytes, others)
+        yield from lending.read(others)  # they have nothing to say but that they mean this root
     else:
+        others = seen_from(world, root)
         place = Place(world.pool.base + lending.slot * INLINE, world.pool.bytes, lending.slot * INLINE)
-        lending.post(place, 0, ())
-        (source,) = yield from lending.read([root])
-        yield from lending.arrived([source])
-        place = source.place
+        lending.post(place, 0, others)
+        sources = yield from lending.read(others)
+        yield from lending.arrived(sources)
+        place = next(source.place for source in sources if source.rank == root)
     whole, fresh = packed.fresh(world)
     if packed.nbytes:
         fresh.flat(torch.uint8, 0, packed.nbytes).copy_(place.flat(torch.uint8, 0, packed.nbytes))
-    if world.rank != root:
-        lending.mark([root])
+    lending.mark(others)
     yield from lending.released()
     packed.give_back(world)
     return packed.deliver(whole, out)

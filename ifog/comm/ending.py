@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import fcntl
 import functools
+import io
 import math
 import os
 import select
@@ -21,8 +22,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..errors import CommError
 from . import cell
-from .board import ENDED, PID
+from .board import CRASHED, DIED, ENDED, PID, RECOVER, STATE
 
 if TYPE_CHECKING:
     from .world import World
@@ -55,8 +57,25 @@ def _uncaught(
     global _crashed
     if _world is not None and not cell.count and not hasattr(sys, "ps1"):  # at a prompt, an error is not the end
         _crashed = True
+        _world.board.words[_world.board.mine + CRASHED] = 1
         _world.fail(error)  # first: to show it may take long
-    show(kind, error, where)
+        if getattr(error, "_from_peer", False):
+            _let_the_first_speak(_world)
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        show(kind, error, where)
+    sys.stderr.write(text.getvalue())  # in one piece: a launcher mixes what the ranks say
+    sys.stderr.flush()
+
+
+def _let_the_first_speak(world: World) -> None:
+    """The error that explains the others comes first."""
+    board = world.board
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        if any(board.words[board.row(rank) + CRASHED] and board.state(rank) == ENDED for rank in range(world.size)):
+            break
+        time.sleep(0.01)
 
 
 def _become_child() -> None:
@@ -91,14 +110,13 @@ def _leave() -> None:
 
 
 def _all_end(world: World) -> bool:
-    """Wait until all ranks have ended, and say whether all is well. After a failure, or in a notebook, not for long."""
+    """Wait until all ranks have ended, and say whether all is well. If one has crashed, or in a notebook, not for long."""
     board = world.board
-    failed = _crashed or board.failed_epoch >= world.epoch
-    if failed:
+    if board.failed_epoch >= world.epoch:
         _let_the_launcher_read()
     board.enter(ENDED)
-    deadline = time.monotonic() + _GRACE if failed or cell.count else math.inf
-    arrived = None
+    deadline = time.monotonic() + _GRACE if cell.count else math.inf
+    arrived, broken = None, False
     look_at = nap = 0.0
     while arrived is None or not arrived.Test():
         now = time.monotonic()
@@ -107,17 +125,44 @@ def _all_end(world: World) -> bool:
         if now > look_at:
             look_at = now + 0.5
             world.bury_the_dead()
-        if not failed and board.failed_epoch >= world.epoch:
-            failed, deadline = True, now + _GRACE
-        if arrived is None and all(board.state(rank) == ENDED for rank in range(world.size)):
-            if failed:
+        if not broken and _one_is_lost(world):
+            broken, deadline = True, min(deadline, now + _GRACE)
+        if arrived is None and _all_have_ended(world):
+            if broken or not _reconciled(world):
                 return False
             arrived = world.wire.comm.Ibarrier()  # MPI_Finalize waits for all: nobody calls it who might wait for long
-        if not failed:
+        if board.failed_epoch < world.epoch:
             world.step_pending()  # somebody may wait for what this rank never waited for
         time.sleep(nap)
         nap = min(0.01, nap + 0.0001)
-    return not failed
+    return not broken
+
+
+def _one_is_lost(world: World) -> bool:
+    """Whether a rank has died, or ends by an error that nobody caught."""
+    board = world.board
+    rows = map(board.row, range(world.size))
+    return any(board.words[row + CRASHED] or board.words[row + STATE] == DIED for row in rows)
+
+
+def _all_have_ended(world: World) -> bool:
+    """Whether all ranks have come to the end of their scripts; some may be reconciling already."""
+    board = world.board
+    return all(
+        board.state(rank) == ENDED or board.words[board.row(rank) + RECOVER] > board.failed_epoch for rank in range(world.size)
+    )
+
+
+def _reconciled(world: World) -> bool:
+    """After a failure that all have caught, messages may still be under way, and MPI_Finalize would wait for them."""
+    if world.board.failed_epoch >= world.epoch:
+        if cell.count:
+            return False
+        try:
+            world.recover()
+        except CommError:
+            return False
+    return True
 
 
 def _let_the_launcher_read() -> None:

@@ -127,17 +127,19 @@ def _broadcast(
     yield from lending.free_slot()
     if world.rank == root:
         block, place = yield from road.lend(packed)
-        road.post(lending, block, place, [rank for rank in range(world.size) if rank != root])
+        others = collectives.seen_from(world, *range(world.size))
+        road.post(lending, block, place, others)
+        yield from lending.read(others)  # they have nothing to say but that they mean this root
     else:
-        lending.post(collectives._lend_bytes(world, lending, b""), 0, ())
+        others = [root]
+        lending.post(collectives._lend_bytes(world, lending, b""), 0, others)
         sources = yield from lending.read([root])
         world.awake()
         (place,) = road.reach(sources)
     whole, _, fresh = road.fresh(packed)
     fresh.flat(torch.uint8, 0, packed.nbytes).copy_(place.flat(torch.uint8, 0, packed.nbytes))
     yield from road.finished()
-    if world.rank != root:
-        lending.mark([root])
+    lending.mark(others)
     yield from lending.released()
     road.give_back(packed)
     return packed.deliver(whole, out)

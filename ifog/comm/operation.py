@@ -126,6 +126,9 @@ class Publication:
         world = self.world
         board, words = world.board, world.board.words
         at = board.slot(world.rank, self.slot)
+        words[at + KEY] = 0  # whoever still looks at the last publication sees that it is gone
+        if not IN_ORDER:
+            fence()
         self.say()
         words[at + SIGNATURE] = self.call.number
         words[at + OFFSET] = place.offset
@@ -304,7 +307,7 @@ class Publication:
                 continue
             if not IN_ORDER:
                 fence()
-            if words[at + SIGNATURE] != self.call.number:
+            if words[at + SIGNATURE] != self.call.number and words[at + KEY] == self.key:
                 raise (yield from self._mismatch(rank))
             sends, receives = not math.isnan(reals[at + 64 + me]), reals[at + 64 + n + me] != 0
             if (rank in sources) != sends or (rank in dests) != receives:
@@ -432,6 +435,8 @@ def start(world: World, name: str | None, call: Call, program: Program[T]) -> Ha
 
 def check_name(world: World, kind: str, name: str | None) -> None:
     """A name tells calls apart, so it is in use only once at a time."""
+    if name is not None and not isinstance(name, str):
+        raise ArgumentError(f"name={name!r} of {kind}: a string, e.g. name='gradients'")
     if name is not None and world.pending:
         for handle in world.pending:
             if handle.name == name:

@@ -157,7 +157,7 @@ class Packed:
     @classmethod
     def like(cls, other: Packed, rows: int) -> Packed:
         """A tensor like this one with another number of rows, of which only the form is needed."""
-        made = cls(torch.empty((), dtype=other.dtype).expand(rows, *other.shape[1:]))
+        made = cls(torch.empty((), dtype=other.dtype, device="cpu").expand(rows, *other.shape[1:]))
         made.form, made.device = other.form, other.device
         return made
 
@@ -208,9 +208,9 @@ class Packed:
                 if tensor.is_cpu and tensor.is_contiguous():  # several times faster than torch.empty
                     whole = torch.empty_like(tensor, memory_format=torch.contiguous_format)
                 else:
-                    whole = torch.empty(self.shape, dtype=self.dtype)
+                    whole = torch.empty(self.shape, dtype=self.dtype, device="cpu")
             else:
-                whole = torch.empty(self.nbytes, dtype=torch.uint8)
+                whole = torch.empty(self.nbytes, dtype=torch.uint8, device="cpu")
             return whole, Place(whole.data_ptr(), whole, 0)
         offset = world.pool.take(self.nbytes)
         if self.device not in HOST:
@@ -268,12 +268,28 @@ def check_out(packed: Packed, out: Any) -> Packed:
         raise ArgumentError(f"out is {words(wanted)}: it must be like x, {words(packed)}")
     items = [out] if isinstance(out, torch.Tensor | np.ndarray) else out.values() if isinstance(out, Mapping) else out
     for item, tensor in zip(items, wanted.tensors, strict=True):
-        if isinstance(item, np.ndarray) and (not item.flags.writeable or any(stride < 0 for stride in item.strides)):
-            raise ArgumentError("out is an array that is read-only or has negative strides: give one that can be written to")
-        if any(length > 1 and not stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True)):
-            raise ArgumentError("out is an expanded tensor, whose elements share their memory: give out.clone()")
+        if isinstance(item, np.ndarray) and not np.shares_memory(item, tensor.numpy()) and item.size:
+            raise ArgumentError(
+                "out is an array that torch cannot write to: it is read-only, or has strides that are negative or no "
+                "multiple of its elements; give a plain one, e.g. np.empty_like(x)"
+            )
+        if _overlaps_itself(tensor):
+            raise ArgumentError("out is a tensor whose elements share their memory, e.g. an expanded one: give out.clone()")
+    if len({tensor.data_ptr() for tensor in wanted.tensors if tensor.numel()}) < sum(t.numel() > 0 for t in wanted.tensors):
+        raise ArgumentError("out names a tensor twice: give one for each result")
     wanted.given = out
     return wanted
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    """Whether two elements may lie in the same place: from the smallest stride on, each must reach past all before it."""
+    reach = 0
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (length - 1)
+    return False
 
 
 def weigh(

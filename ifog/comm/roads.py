@@ -243,7 +243,7 @@ class Road:
             self._free(block)
 
     def _free(self, block: Block) -> None:
-        block.bytes = torch.empty(0, dtype=torch.uint8)
+        block.bytes = torch.empty(0, dtype=torch.uint8, device="cpu")
         self.device.free(block.address)
 
     def _tend(self) -> None:

@@ -195,7 +195,7 @@ def average_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
             for key in sorted(state):
                 value = state[key]
                 if isinstance(value, int | float):
-                    value = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+                    value = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None, device="cpu")
                     numbers.append((state, key, value))
                 if isinstance(value, torch.Tensor):
                     named.append((f"{key!r} of {name}", value.detach()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,7 +50,13 @@ class Shortcut:
         for rank, weight in zip(plan.sources, plan.weights, strict=True):
             self.packed += _FROM.pack(words + 8 * board.slot(rank, 0), world.base[rank], weight)
         self.packed += struct.pack(f"<{len(marks)}q", *(words + 8 * mark for mark in marks))
-        self.lent = struct.pack(f"<{len(self.readers)}q", *(words + 8 * board.mark(rank, 0, me) for rank in self.readers))
+        self.lent = _words(world, self.readers)
+
+
+def _words(world: World, readers: Sequence[int]) -> bytes:
+    """Where readers say that they have read what lies in slot 0."""
+    board = world.board
+    return struct.pack(f"<{len(readers)}q", *(board.address + 8 * board.mark(rank, 0, world.rank) for rank in readers))
 
 
 def shortcut(world: World, turn: Round) -> Shortcut | None:
@@ -70,13 +77,15 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, shortcut: Shortcut
     world.call = call.text
     lending = Publication(world, call)
     key, slot = lending.key, lending.slot
-    before, _, lent = world.readers[slot]
+    before, readers, lent = world.readers[slot]
     try:
         world.busy = True
         world.forget_refusal()
         whole, place = packed.fresh(world)
         state = _NOT_FREE
-        if lent is not None and (before == key - SLOTS or not before):
+        if lent is None:
+            lent = _words(world, readers)
+        if before == key - SLOTS or world.sequence <= SLOTS:
             lending.say()
             state = _kernel.exchange(
                 *(shortcut.packed, lent, key, call.number, packed.tensors[0].data_ptr(), place.address),

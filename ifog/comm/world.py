@@ -350,7 +350,8 @@ class World:
 
     def gave_up(self, rank: int) -> CommError:
         """A rank whose last cell has ended in an error, while others wait for it to begin a new epoch: why it does not come."""
-        return _from_peer(PeerFailed(f"rank {rank} failed: {self.board.last_error(rank)}\n{_next_step()}"))
+        after = "To begin anew, run the next cell on all engines." if cell.count else _next_step()
+        return _from_peer(PeerFailed(f"rank {rank} failed: {self.board.last_error(rank)}\n{after}"))
 
     def _in_use(self) -> CommError:
         return CommError(

@@ -246,7 +246,6 @@ def test_the_kernel_refuses_what_it_cannot_read():
         _kernel.weighted_sum(0, [0], ["half"], 0, 4)
     with pytest.raises(OverflowError):
         _kernel.weighted_sum(0, [0], [1.0], -1, 4)
-    assert _kernel.fence() is None
 
 
 X = torch.ones(4)

@@ -536,6 +536,21 @@ def test_a_job_that_ends_well_ends_with_code_zero_and_without_a_word(world):
     assert not world.left
 
 
+@worlds(exits("caught_by_all"), slow=[exits("caught_by_all", per_machine=1), exits("caught_by_all", mpi="Open MPI")])
+def test_after_a_failure_that_all_have_caught_every_rank_may_end_in_its_own_time(world):
+    assert world.code == 0, world.text
+    assert len(world.notes["released"]) == len(world.notes["ended"]) == 3
+    assert max(world.notes["ended"].values()) - min(world.notes["ended"].values()) > 3
+    assert not world.left
+
+
+@worlds(slow=[exits("child")])
+def test_a_process_that_a_rank_has_started_is_told_that_it_is_no_rank(world):
+    assert world.code == 0, world.text
+    for file in world.folder.glob("ended.*"):
+        assert "SetupError: this process was started by a rank" in file.read_text()
+
+
 @worlds(exits("alone", n=1))
 def test_without_mpiexec_there_is_a_world_of_one(world):
     assert world.code == 0, world.text

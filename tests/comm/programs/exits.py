@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -131,6 +132,20 @@ elif how == "caught_but_not_recovered":
         ifog.barrier()
     except (ValueError, ifog.PeerFailed):
         note("released")
+
+elif how == "caught_by_all":
+    try:
+        ifog.allreduce(torch.ones(3 if rank else 4))
+        ifog.barrier()
+    except ifog.Mismatch:
+        note("released")
+    if rank == 1:
+        time.sleep(3.5)
+    note("ended")
+
+elif how == "child":
+    run = subprocess.run([sys.executable, "-c", "import ifog; ifog.size()"], capture_output=True, text=True)
+    note("ended", run.stderr)
 
 elif how == "shutdown":
     ifog.shutdown()

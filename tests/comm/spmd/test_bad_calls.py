@@ -80,10 +80,14 @@ def floating(numel=3):
     ({"out": torch.ones(3, dtype=torch.float64)}, ("out is float64 [3]",)),
     ({"out": [torch.ones(3)]}, ("out is 1 tensors (float32 [3])",)),
     ({"x": {"a": x}, "out": {"b": x}}, ("out is", "named b", "named a")),
-    ({"out": torch.ones(1).expand(3)}, ("out is an expanded tensor", "out.clone()")),
+    ({"out": torch.ones(1).expand(3)}, ("out is a tensor whose elements share", "expanded", "out.clone()")),
+    ({"x": torch.ones(2, 3), "out": torch.ones(9).as_strided((2, 3), (1, 1))}, ("out is a tensor whose elements share",)),
+    ({"x": [x, x], "out": [x, x]}, ("out names a tensor twice",)),
     ({"out": 3}, ("out is of type int",)),
-    ({"x": np.ones(3), "out": np.ones(3)[::-1]}, ("out is an array", "negative strides")),
+    ({"x": np.ones(3), "out": np.ones(3)[::-1]}, ("out is an array", "strides that are negative")),
     ({"x": np.ones(3), "out": np.broadcast_to(np.ones(3), 3)}, ("out is an array", "read-only")),
+    ({"x": np.ones(3, "f4"), "out": np.zeros(3, [("a", "f4"), ("b", "i2")])["a"]}, ("out is an array", "no multiple")),
+    ({"name": ["x"]}, ("name=['x'] of neighbor_allreduce", "a string")),
 ])  # fmt: skip
 @pytest.mark.parametrize("wait", [True, False])
 def test_wrong_arguments_of_neighbor_allreduce(arguments, words, wait):

@@ -15,7 +15,6 @@ x = torch.ones(3)
 def mismatch(call, *words, silent=False):
     """The call fails as a Mismatch on every rank, in these words; then all recover.
 
-    Who has nothing to receive, as the root of a broadcast, may be done before anybody notices: it hears of it in its next call.
     Between machines a rank hears of nothing that is not sent to it: two may wait for each other, until they notice that.
     """
     settle()
@@ -90,14 +89,17 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("culprit", [0, n - 1])
 @pytest.mark.parametrize("what", DIFFERENT)
-def test_who_called_what(what, culprit, request):
+def test_who_called_what(what, culprit):
     usual, different, *words = DIFFERENT[what]
     if n == 2 and what == "topology":
         pytest.skip("the rings of two are the same")
-    if n == 2 and what.startswith("root") and culprit == 1:
-        request.applymarker(pytest.mark.xfail(reason="of two roots neither waits for the other: nobody notices", strict=True))
-    silent = what.startswith(("root", "own edges", "averaging on"))
+    silent = what.startswith(("own edges", "averaging on"))
     mismatch(different if me == culprit else usual, *words, f"rank {culprit}: ", silent=silent)
+
+
+@pytest.mark.parametrize("call", [lambda: ifog.broadcast(x, me), lambda: ifog.broadcast_object(1, me)])
+def test_if_everybody_means_itself_as_the_root_all_are_told(call):
+    mismatch(call, "rank 0: broadcast", f"rank {n - 1}: broadcast", f"from rank {n - 1}")
 
 
 @pytest.mark.parametrize("topology", [t.ring(n), t.exponential(n), t.star(n)], ids=lambda topology: topology.label)

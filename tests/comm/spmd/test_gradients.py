@@ -183,7 +183,7 @@ def test_no_graph_is_made_where_none_is_wanted():
 @pytest.mark.parametrize("call", [
     lambda x: ifog.neighbor_allreduce(x, out=torch.empty(3, dtype=x.dtype)), ifog.neighbor_allreduce_nonblocking,
     lambda x: ifog.allreduce(x, out=torch.empty(3, dtype=x.dtype)), ifog.allreduce_nonblocking,
-    lambda x: ifog.allreduce(x, "min"),
+    lambda x: ifog.allreduce(x, "min"), ifog.hierarchical_neighbor_allreduce,
 ])  # fmt: skip
 def test_forms_without_a_gradient_say_so(call):
     with refused(ifog.ArgumentError, "x requires a gradient", "x.detach()"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from agreement import settle
 from spmd_claims import alone, assert_mixed, everyones, me, n, same
 
 import ifog
@@ -79,6 +80,7 @@ def test_the_result_may_be_the_next_input_and_the_input_may_change_at_once():
 def test_a_failure_on_the_short_way_is_everybodys():
     x = torch.ones(4)
     ifog.neighbor_allreduce(x)
+    settle()
     with pytest.raises(ifog.CommError):
         (ifog.neighbor_allreduce(x if me else torch.ones(5)), ifog.barrier())
     ifog.recover()

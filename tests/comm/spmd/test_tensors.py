@@ -386,3 +386,22 @@ def test_bools_can_be_copied_though_not_added(kind):
     assert [bool(value) for value in ifog.broadcast(x, n - 1)] == [True, False, n == 1]
     assert len(ifog.allgather(x)) == 3 * n
     assert everywhere(1) == [1] * n
+
+
+@pytest.mark.parametrize("length", [5, 3 * LARGE])
+def test_where_torch_makes_new_tensors_does_not_matter(length):
+    x = numbers(1, (length,))
+    with torch.device("meta"):
+        assert_mixed(ifog.neighbor_allreduce(x), ifog.topology().W, everyones(1, (length,)))
+        parts = ifog.allreduce([x, x.float(), x.bfloat16()])
+        ifog.broadcast_object(ifog.allgather(x[::2]).sum().item())
+        assert ifog.empty(length).device.type == "cpu"
+    torch.testing.assert_close(parts[0], sum(everyones(1, (length,))) / n)
+
+
+def test_autograd_knows_what_a_call_has_written():
+    w = torch.ones(3, requires_grad=True)
+    loss = (w * w).sum()
+    ifog.neighbor_allreduce(torch.ones(3), out=w.detach())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
