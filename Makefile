@@ -1,8 +1,9 @@
 # Every target sets up what it needs by itself: the first run makes .venv, a later one only when the requirements changed.
 #
 #   make demo     see it at work          make test     all tests
-#   make lab      JupyterLab              make check    what every commit must pass: format, lint, types, rooms, fast tests
-#   make bench    measure                 make format   tidy the code
+#   make lab      JupyterLab              make check    what every commit must pass: make lint, and the fast tests
+#   make bench    measure                 make lint     format, lint, types, rooms
+#                                         make format   tidy the code
 #                                         make clean    remove what the others made
 
 PYTHON ?= python3
@@ -14,10 +15,10 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd))
 $(shell rm -f $(READY))
 endif
 
-.PHONY: help demo lab test check bench format clean
+.PHONY: help demo lab test check lint bench format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//; 1,7p' Makefile
+	@sed -n 's/^# \{0,1\}//; 1,8p' Makefile
 
 demo: $(READY)
 	$(BIN)/python -m ifog.widgets.demo
@@ -28,12 +29,14 @@ lab: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-check: $(READY)
+check: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.topology
