@@ -246,14 +246,19 @@ def _neighbor_allreduce(
         here = _here()
         here.check()
     followed = _state.followed or _followed(here)
+    usual = self_weight is None and src_weights is None and dst_weights is None
+    plain = usual and wait and out is name is None and type(x) is torch.Tensor and not x.requires_grad
     try:
+        turn = followed.now()
+        if plain and here.timeline is None:
+            known = turn.known.get((x.dtype, x.shape))
+            if known is not None and x.is_cpu and x.is_contiguous() and not x.is_neg():
+                followed.round += 1
+                return swift.mix(here, known, x)
         packed = Packed(x)
-        if self_weight is None and src_weights is None and dst_weights is None:
-            turn = followed.now()
+        if usual:
             plan, token, said = turn.plan, turn.token, turn.said
-            shortcut = swift.shortcut(here, turn) if wait and out is None else None
         else:
-            turn, shortcut = followed.now(), None
             plan = followed.own_weights(here.size, self_weight, src_weights, dst_weights)
             token, said = ("dynamic", " with dst_weights") if plan.dynamic else (turn.token, turn.said)
         _can_be_weighted(packed, plan)
@@ -277,8 +282,8 @@ def _neighbor_allreduce(
 
         return autograd.neighbor_allreduce(here, packed, plan, token, said, name)
     signature = call("neighbor_allreduce", name, packed.what, token, said)
-    if shortcut is not None and here.timeline is None and swift.fits(packed):
-        return swift.mix(here, signature, packed, plan, shortcut)
+    if plain:
+        swift.remember(here, turn, signature, packed)
     return _finish(here, signature, collectives.mix(here, signature, packed, plan, target), name, wait=wait)
 
 

@@ -19,7 +19,7 @@ from .collectives import Plan
 class Round:
     """One round of a schedule, as this rank takes part in it."""
 
-    __slots__ = ("plan", "said", "shortcut", "token")
+    __slots__ = ("known", "plan", "said", "shortcut", "token")
 
     def __init__(self, plan: Plan, token: object, said: str) -> None:
         self.plan = plan
@@ -28,6 +28,8 @@ class Round:
         """What all ranks must agree on, and the same in words."""
         self.shortcut: Any = None
         """The short way for this plan, once `swift` has looked for it."""
+        self.known: dict[Any, Any] = {}
+        """The calls that have taken it."""
 
 
 class Followed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
@@ -19,7 +19,7 @@ from .board import SLOTS
 from .collectives import Plan, mixing, take
 from .graphs import Round
 from .operation import Call, Publication
-from .packing import Packed, Place, plain
+from .packing import Packed, Place
 from .world import INLINE, World
 
 with contextlib.suppress(ImportError):  # nobody calls it if it is not there
@@ -30,7 +30,8 @@ _FROM = struct.Struct("<2qd")
 _NOT_THERE, _DONE, _NOT_FREE = range(3)
 _TRIES = 40  # looks, each of which gives the processor away
 _MOST = 15  # neighbours
-_WIDTHS = {torch.float32: 4, torch.float64: 8, torch.complex64: 4, torch.complex128: 8}
+_WIDTHS = {torch.float32: 4, torch.float64: 8}
+_REMEMBERED = 256  # kinds of tensors for each round
 
 
 class Shortcut:
@@ -59,21 +60,30 @@ def _words(world: World, readers: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(readers)}q", *(board.address + 8 * board.mark(rank, 0, world.rank) for rank in readers))
 
 
-def shortcut(world: World, turn: Round) -> Shortcut | None:
-    """The short way for a round's plan, if there is one."""
+class Known(NamedTuple):
+    """A call that has been made before in this round of the topology: it need not be looked at again."""
+
+    shortcut: Shortcut
+    call: Call
+    plan: Plan
+    nbytes: int
+    width: int
+
+
+def remember(world: World, turn: Round, call: Call, packed: Packed) -> None:
+    """Let later calls of this kind take the short way, if they can."""
     if turn.shortcut is None:
         there = arithmetic.COMPILED and world.machine_count == 1 and len(turn.plan.sources) <= _MOST
         turn.shortcut = Shortcut(world, turn.plan) if there else False
-    return turn.shortcut or None
+    if turn.shortcut and packed.form is torch.Tensor and packed.nbytes <= INLINE and packed.dtype in _WIDTHS:
+        if len(turn.known) >= _REMEMBERED:
+            turn.known.clear()
+        turn.known[packed.dtype, packed.shape] = Known(turn.shortcut, call, turn.plan, packed.nbytes, _WIDTHS[packed.dtype])
 
 
-def fits(packed: Packed) -> bool:
-    """Whether a message is short and simple enough for the short way."""
-    return packed.nbytes <= INLINE and len(packed.tensors) == 1 and packed.dtype in _WIDTHS and plain(packed.tensors[0])
-
-
-def mix(world: World, call: Call, packed: Packed, plan: Plan, shortcut: Shortcut) -> Any:
-    """`collectives.mix`, at once if the neighbours are there."""
+def mix(world: World, known: Known, x: torch.Tensor) -> torch.Tensor:
+    """`collectives.mix` of a contiguous tensor on the CPU, at once if the neighbours are there."""
+    call = known.call
     world.call = call.text
     lending = Publication(world, call)
     key, slot = lending.key, lending.slot
@@ -81,15 +91,15 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, shortcut: Shortcut
     try:
         world.busy = True
         world.forget_refusal()
-        whole, place = packed.fresh(world)
+        y = torch.empty_like(x)
         state = _NOT_FREE
         if lent is None:
             lent = _words(world, readers)
         if before == key - SLOTS or world.sequence <= SLOTS:
             lending.say()
+            shortcut = known.shortcut
             state = _kernel.exchange(
-                *(shortcut.packed, lent, key, call.number, packed.tensors[0].data_ptr(), place.address),
-                *(packed.nbytes, _WIDTHS[packed.dtype], _TRIES),
+                *(shortcut.packed, lent, key, call.number, x.data_ptr(), y.data_ptr(), known.nbytes, known.width, _TRIES)
             )
             if state != _NOT_FREE:
                 world.readers[slot] = key, shortcut.readers, shortcut.lent
@@ -101,8 +111,13 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, shortcut: Shortcut
     finally:
         world.busy = False
     if state == _DONE:
-        return packed.unpack(whole)
+        return y
+    packed = Packed(x)
     if state == _NOT_FREE:
-        return world.run(mixing(world, lending, None, packed, plan))
-    own = Place(world.pool.base + slot * INLINE, world.pool.bytes, slot * INLINE)
-    return world.run(take(world, lending, packed, plan, own))
+        program = mixing(world, lending, None, packed, known.plan)
+    else:
+        program = take(
+            world, lending, packed, known.plan, Place(world.pool.base + slot * INLINE, world.pool.bytes, slot * INLINE)
+        )
+    result: torch.Tensor = world.run(program)
+    return result
