@@ -22,6 +22,8 @@ from .least_squares import least_squares as least_squares
 from .logistic import logistic as logistic
 from .lasso import lasso as lasso
 from .digits import digits as digits
+from .own import from_function as from_function
+from .own import from_gradient as from_gradient
 from .register import all as all  # noqa: A004
 from .register import make as make
 from .register import problem as problem
