@@ -145,6 +145,9 @@ def from_function(
     made._function, made._form = f, form
     made._told(name or getattr(f, "__name__", "own").replace("<lambda>", "own"), L, mu)
     _returns_a_number(f, made._start(), _assembled(form, [part[0] for part in parts.values()]))
+    if samples:
+        some = _assembled(form, [part[0, :1] for part in parts.values()])
+        _returns_a_number(f, made._start(), some)  # as in a batch
     try:
         made._tried("f")
     except RuntimeError as error:
@@ -258,8 +261,15 @@ def _vectors(d: int, dtype: torch.dtype, start: Any, optimum: Any) -> dict[str, 
 
 
 def _returns_a_number(f: Function, x: Tensor, data: Any) -> None:
-    value = f(x, data)
     expected = _NEXT.format(d=len(x))
+    try:
+        value = f(x, data)
+    except (RuntimeError, IndexError) as error:  # torch's for shapes and types that do not fit together
+        parts = [data] if isinstance(data, Tensor) else data.values() if isinstance(data, dict) else data
+        shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+        raise ProblemError(
+            f"f failed for node 0, with x of shape ({len(x)},) and data of {shapes}: {error}; {expected}"
+        ) from error
     if not isinstance(value, Tensor):
         raise ProblemError(f"f returned a {type(value).__name__} and no tensor: {expected}, computed from x with torch")
     if value.shape != ():

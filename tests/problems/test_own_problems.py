@@ -207,6 +207,14 @@ CASES = {
     ),
     "no curvature": (lambda: problems.from_function(whatever, torch.zeros(2, 1), d=1, L=0), r"L=0.*above 0"),
     "negative noise": (lambda: problems.from_function(whatever, torch.zeros(2, 1), d=1, noise=-1), r"noise=-1.*at least 0"),
+    "a wrong d": (
+        lambda: problems.from_function(squares, DATA, d=3, samples=True),
+        r"f failed for node 0, with x of shape \(3,\) and data of \(6, 4\), \(6,\):.*must return one number",
+    ),
+    "a function of all samples only": (
+        lambda: problems.from_function(lambda x, c: (x * c.view(6)).mean(), torch.ones(2, 6), d=1, samples=True),
+        r"f failed for node 0, with x of shape \(1,\) and data of \(1,\)",
+    ),
     "a value taken out": (
         lambda: problems.from_function(lambda x, c: x.sum() * c.sum().item(), torch.zeros(2, 1), d=1),
         r"works for one node and not for all at once.*vmap.*from_gradient",

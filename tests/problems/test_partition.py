@@ -72,6 +72,24 @@ def test_a_large_alpha_deals_all_classes_alike(alpha):
     assert np.abs(counts(partition.dirichlet(LABELS, 8, alpha), LABELS) - 100).max() <= 10
 
 
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_shares_are_drawn_for_each_class_among_the_nodes_that_are_not_full(alpha):
+    n, rng, hands = 8, np.random.default_rng(3), [[] for _ in range(8)]
+    for label in range(10):
+        samples = rng.permutation(np.flatnonzero(label == LABELS)).tolist()
+        shares = [0 if len(hand) >= len(LABELS) / n else p for hand, p in zip(hands, rng.dirichlet([alpha] * n), strict=True)]
+        given_out, so_far = 0, 0.0
+        for hand, share in zip(hands, shares, strict=True):
+            so_far += share
+            upto = round(so_far / sum(shares) * len(samples))
+            hand += samples[given_out:upto]
+            given_out = upto
+    in_order = [sample for hand in hands for sample in hand]
+    assert sorted(len(hand) for hand in hands)[-1] > 1000, "or equalising would have nothing to do"
+    expected = [in_order[1000 * i : 1000 * (i + 1)] for i in range(n)]
+    assert [part.tolist() for part in partition.dirichlet(LABELS, n, alpha, seed=3)] == expected
+
+
 def test_the_smaller_alpha_the_fewer_classes_make_up_a_node():
     def largest_share(alpha):
         return np.mean([counts(partition.dirichlet(LABELS, 8, alpha, seed), LABELS).max(1) / 1000 for seed in range(5)])
