@@ -1,5 +1,6 @@
 # The public names of ifog, in one place: type checkers read them here, and `__init__.py` loads each when it is first used.
 from . import errors as errors
+from . import problems as problems
 from . import topology as topology
 from .comm.api import allgather as allgather
 from .comm.api import allgather_nonblocking as allgather_nonblocking

@@ -4,6 +4,7 @@
 
     IfogError
     ├── TopologyError    a graph, a weight or a size that cannot be (also a ValueError)
+    ├── ProblemError     an objective, its data or an iterate that cannot be (also a ValueError)
     ├── SetupError       something is missing on this machine, e.g. an MPI
     ├── ArgumentError    an argument that a call on the ranks cannot take (also a ValueError)
     └── CommError        the ranks could not finish what they were doing together
@@ -27,6 +28,10 @@ class IfogError(Exception):
 
 class TopologyError(IfogError, ValueError):
     """A graph, a weight or a number of nodes that cannot be."""
+
+
+class ProblemError(IfogError, ValueError):
+    """An objective, its data or an iterate that cannot be."""
 
 
 class SetupError(IfogError, RuntimeError):

@@ -85,6 +85,12 @@ def test_topology_brings_neither_torch_nor_mpi_nor_plotly_nor_pandas():
     assert python(code) == "[]"
 
 
+def test_problems_bring_neither_mpi_nor_scikit_learn_nor_topology():
+    heavy = ("mpi4py", "sklearn", "plotly", "pandas", "networkx", "ifog.topology")
+    code = f"from ifog import problems; import sys; print([name for name in {heavy} if name in sys.modules])"
+    assert python(code) == "[]"
+
+
 def test_import_loads_a_handful_of_modules_only():
     # what keeps it far below 0.2 s on any machine; a time would test how busy this one is
     assert int(python("import sys; before = len(sys.modules); import ifog; print(len(sys.modules) - before)")) < 30
