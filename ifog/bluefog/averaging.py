@@ -214,8 +214,7 @@ def neighbor_allreduce(
 
     With ``dst_weights`` (a dict, or a list for weights of one) the call has edges of its own, inside the topology or not:
     i gives to what comes from j ``src_weights[j]`` (said by i) times ``dst_weights[i]`` (said by j). An edge that only one
-    end names is an error there, and on all ranks in their next call at the latest, whatever ``enable_topo_check`` says. The
-    result never shares memory with the tensor.
+    end names is an error on both, whatever ``enable_topo_check`` says. The result never shares memory with the tensor.
     """
     result: Tensor = _mix(tensor, self_weight, src_weights, dst_weights, name, wait=True)
     return result

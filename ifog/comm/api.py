@@ -494,7 +494,10 @@ def _neighbor_allgather(
 
 
 def allgather(x: Any, *, name: str | None = None) -> Any:
-    """What all ranks have, one below the other in their order. The first lengths may differ."""
+    """What all ranks have, one below the other in their order.
+
+    The first lengths may differ; where one rank's rows end, ``itertools.accumulate(ifog.allgather_object(len(x)))`` says.
+    """
     return _allgather(x, name, wait=True)
 
 
@@ -643,6 +646,8 @@ def empty(
 
     Results of calls are such tensors too, so that ``x = ifog.neighbor_allreduce(x)`` in a loop is fast by itself.
     ``device="cuda"`` gives memory of the GPU that the ranks of the same machine read from each other's GPUs.
+
+    A forked child shares this memory with its parent, unlike other tensors: let it clone before it writes.
     """
     here = _here()
     dtype = torch.get_default_dtype() if dtype is None else dtype
