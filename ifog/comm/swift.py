@@ -28,7 +28,7 @@ with contextlib.suppress(ImportError):  # nobody calls it if it is not there
 _SHORTCUT = struct.Struct("<9qd")
 _FROM = struct.Struct("<2qd")
 _NOT_THERE, _DONE, _NOT_FREE = range(3)
-_TRIES = 40  # looks, each of which gives the processor away
+_TRIES = 400  # looks, each of which gives the processor away
 _MOST = 15  # neighbours
 _WIDTHS = {torch.float32: 4, torch.float64: 8}
 _REMEMBERED = 256  # kinds of tensors for each round
