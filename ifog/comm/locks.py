@@ -48,11 +48,13 @@ class Locks:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 
     def release_all(self) -> None:
-        """Open all that is held, for whomever: a failure has ended what it was held for, perhaps between two lines."""
+        """Open all that is held, for whomever: a failure has ended what it was held for.
+
+        An interrupt may have come between a lock and its note here, so not only those that are noted.
+        """
         with self._guard:
-            for byte in list(self._held):
-                del self._held[byte]
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            self._held.clear()
 
     def owner(self, byte: int) -> int | None:
         """The process that holds it, if it is another one."""
