@@ -122,7 +122,7 @@ def DistributedWinPutOptimizer(
     """x⁺ = W x − α g(x) with whatever x has arrived. Not yet: the error says which lines do the same today."""
     _later(
         "DistributedWinPutOptimizer",
-        "windows = {name: ifog.Window(p.detach(), name) for name, p in model.named_parameters()}  # once",
+        "windows = {name: ifog.Window(p.detach(), name, zero=False) for name, p in model.named_parameters()}  # once",
         "loss.backward()",
         "for name, p in model.named_parameters():",
         "    windows[name].value.copy_(p.detach())",

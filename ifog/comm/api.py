@@ -1,6 +1,7 @@
 """The SPMD surface: what ``import ifog`` offers in a cell on the engines, or in a script under ``mpiexec``.
 
-Every rank runs the same code, and a rank is a node. Each call has a ``_nonblocking`` form, which returns a `Handle`.
+Every rank runs the same code, and a rank is a node. Calls that exchange something have a ``_nonblocking`` form too, which
+returns a `Handle`.
 A call is a collective unless it says otherwise: all ranks make the same ones, in the same order.
 """
 
@@ -599,7 +600,11 @@ def allgather_object(value: Any) -> list[Any]:
 
 # ----------------------------------------------------------------------------------------------------- two by two
 def send(value: Any, dest: int, *, tag: int = 0) -> None:
-    """Send a Python object or tensor to one rank, which calls `recv`. Not a collective."""
+    """Send a Python object or tensor to one rank, which calls `recv`. Not a collective.
+
+    What a rank sends to itself is kept until it receives it. After a failure the ranks first begin a new epoch together:
+    with a call of all of them, with `recover`, or, in a notebook, with the first call of a cell that runs on all engines.
+    """
     send_nonblocking(value, dest, tag=tag).wait()
 
 
@@ -611,21 +616,26 @@ def send_nonblocking(value: Any, dest: int, *, tag: int = 0) -> Handle[None]:
 
 
 def recv(source: int, *, tag: int = 0) -> Any:
-    """Receive what one rank sends. Not a collective."""
-    return recv_nonblocking(source, tag=tag).wait()
+    """Receive what one rank sends, in the order in which it was sent. Not a collective; after a failure see `send`."""
+    from . import pairs
+
+    return pairs.recv(_here(), source, tag).wait()
 
 
 def recv_nonblocking(source: int, *, tag: int = 0) -> Handle[Any]:
     """`recv` that only begins."""
     from . import pairs
 
-    return pairs.recv(_here(), source, tag)
+    return pairs.recv(_here(), source, tag, begin=True)
 
 
 def pair_gossip(
     x: Any, peer: int, *, self_weight: float | None = None, pair_weight: float | None = None, name: str | None = None
 ) -> Any:
-    """Average with one other rank, which calls the same with this one: the mean, or with weights. Nobody else takes part."""
+    """Average with one other rank, which calls the same with this one: the mean, or with weights. Nobody else takes part.
+
+    Not a collective; after a failure see `send`.
+    """
     return pair_gossip_nonblocking(x, peer, self_weight=self_weight, pair_weight=pair_weight, name=name).wait()
 
 

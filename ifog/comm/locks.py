@@ -35,22 +35,26 @@ class Locks:
             self._held[byte] = holder, times + 1
             return True
 
-    def release(self, byte: int) -> None:
-        """Give it back, as often as it was taken."""
+    def release(self, byte: int, holder: int) -> None:
+        """Give it back, as often as it was taken. Whoever holds it no more, as after a failure, gives nothing back."""
         with self._guard:
-            holder, times = self._held[byte]
+            owner, times = self._held.get(byte, (holder, 0))
+            if owner != holder or not times:
+                return
             if times > 1:
                 self._held[byte] = holder, times - 1
             else:
                 del self._held[byte]
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 
-    def release_others(self, rank: int) -> None:
-        """Open what is held for other ranks: they have failed."""
+    def release_all(self) -> None:
+        """Open all that is held, for whomever: a failure has ended what it was held for.
+
+        An interrupt may have come between a lock and its note here, so not only those that are noted.
+        """
         with self._guard:
-            for byte in [byte for byte, (holder, _) in self._held.items() if holder != rank]:
-                del self._held[byte]
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            self._held.clear()
 
     def owner(self, byte: int) -> int | None:
         """The process that holds it, if it is another one."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import ArgumentError, IfogError, Mismatch
+from ..errors import ArgumentError, Mismatch
 from . import graphs
 from .operation import Handle, call, check_name
 from .packing import Packed, Place, pickled, weigh, words
@@ -23,30 +25,34 @@ _LENGTH = 8
 def send(here: World, value: Any, dest: int, tag: int) -> Handle[None]:
     """Send an object."""
     here.check()
-    try:
-        dest = graphs.one_rank("dest", dest, here.size)
-        _check_tag(tag)
-    except IfogError as error:
-        here.refuse(error)
-        raise
+    dest = graphs.one_rank("dest", dest, here.size)
+    _check_tag(tag)
     signature = call("send", None, (), ("pair", int(tag)), f" to rank {dest}" + (f" with tag {tag}" if tag else ""))
     return Handle(here, None, signature, _send(here, pickled(value), dest, here.pairs_key(int(tag))))
 
 
-def recv(here: World, source: int, tag: int) -> Handle[Any]:
-    """Receive an object."""
+def recv(here: World, source: int, tag: int, *, begin: bool = False) -> Handle[Any]:
+    """Receive an object, or only begin to."""
     here.check()
-    try:
-        source = graphs.one_rank("source", source, here.size)
-        _check_tag(tag)
-    except IfogError as error:
-        here.refuse(error)
-        raise
+    source = graphs.one_rank("source", source, here.size)
+    _check_tag(tag)
+    key = here.pairs_key(int(tag))
+    ahead = sum(other() is not None for other in here.receiving.get((source, key), ()))
+    if source == here.rank and not begin and len(here.to_itself.get(key, ())) <= ahead:
+        raise ArgumentError(
+            f"source={source} is this rank itself, which has sent itself nothing that is still to be received"
+            + (f" with tag={tag}" if tag else "")
+            + f": call ifog.send(value, {source}) first, or ifog.recv_nonblocking({source})"
+        )
+    ticket = _Ticket(here, source, key)
     signature = call("recv", None, (), ("pair", int(tag)), f" from rank {source}" + (f" with tag {tag}" if tag else ""))
-    return Handle(here, None, signature, _recv(here, source, here.pairs_key(int(tag))))
+    return Handle(here, None, signature, _recv(here, source, key, ticket))
 
 
 def _send(here: World, data: bytes, dest: int, key: int) -> Program[None]:
+    if dest == here.rank:  # MPI may keep a sender waiting until somebody receives, and here nobody else does
+        here.to_itself.setdefault(key, deque()).append(data)
+        return
     wire = here.pairs
     head = bytearray(len(data).to_bytes(_LENGTH, "little"))
     head += data[: INLINE - _LENGTH]
@@ -59,31 +65,52 @@ def _send(here: World, data: bytes, dest: int, key: int) -> Program[None]:
         here.awake()
 
 
-def _recv(here: World, source: int, key: int) -> Program[Any]:
+class _Ticket:
+    """A place in the line of those who receive from one rank under one key, in the order of their calls.
+
+    The line does not keep it: whoever has received, or was given up before, is out of the line.
+    """
+
+    __slots__ = ("__weakref__", "_line")
+
+    def __init__(self, here: World, source: int, key: int) -> None:
+        self._line: list[weakref.ref[_Ticket]] = here.receiving.setdefault((source, key), [])
+        self._line.append(weakref.ref(self))
+
+    @property
+    def first(self) -> bool:
+        """Whether it is its turn."""
+        line = self._line
+        while line[0]() is None:
+            del line[0]
+        return line[0]() is self
+
+
+def _recv(here: World, source: int, key: int, ticket: _Ticket) -> Program[Any]:
+    # one after the other: the head and the chunks of one message belong together
+    while not ticket.first:
+        yield source
+    if source == here.rank:
+        while not here.to_itself.get(key):
+            yield source
+        return pickle.loads(here.to_itself[key].popleft())
     wire = here.pairs
     head = bytearray(INLINE)
-    # claimed one after the other: the head and the chunks of one message belong together
-    while (source, key) in here.receiving:
+    request = wire.receive(head, source, wire.tag(key, HEAD))
+    while not request.Test():
         yield source
-    here.receiving.add((source, key))
-    try:
-        request = wire.receive(head, source, wire.tag(key, HEAD))
+    length = int.from_bytes(head[:_LENGTH], "little")
+    if length <= INLINE - _LENGTH:
+        return pickle.loads(memoryview(head)[_LENGTH : _LENGTH + length])
+    data = bytearray(length)
+    data[: INLINE - _LENGTH] = head[_LENGTH:]
+    rest = memoryview(data)[INLINE - _LENGTH :]
+    requests = [wire.receive(rest[low:high], source, wire.tag(key, BODY)) for low, high in chunks(len(rest))]
+    for request in requests:
         while not request.Test():
-            yield source
-        length = int.from_bytes(head[:_LENGTH], "little")
-        if length <= INLINE - _LENGTH:
-            return pickle.loads(memoryview(head)[_LENGTH : _LENGTH + length])
-        data = bytearray(length)
-        data[: INLINE - _LENGTH] = head[_LENGTH:]
-        rest = memoryview(data)[INLINE - _LENGTH :]
-        requests = [wire.receive(rest[low:high], source, wire.tag(key, BODY)) for low, high in chunks(len(rest))]
-        for request in requests:
-            while not request.Test():
-                yield ~source
-            here.awake()
-        return pickle.loads(data)
-    finally:
-        here.receiving.discard((source, key))
+            yield ~source
+        here.awake()
+    return pickle.loads(data)
 
 
 def gossip(
@@ -91,32 +118,31 @@ def gossip(
 ) -> Handle[Any]:
     """Average with one other rank."""
     here.check()
-    try:
-        (peer,) = graphs.ranks_of("peer", [peer], here.size, here.rank)
-        packed = Packed(x)
-        if (self_weight is None) != (pair_weight is None):
-            raise ArgumentError("self_weight and pair_weight come together; without them the result is the mean of the two")
-        weights = (0.5, 0.5)
-        if self_weight is not None and pair_weight is not None:
-            weights = graphs._weight("self_weight", self_weight), graphs._weight("pair_weight", pair_weight)
-        for segment in packed.segments:
-            if not (segment.dtype.is_floating_point or segment.dtype.is_complex):
-                raise ArgumentError(f"x is {segment.dtype}, and an average would be rounded: convert it, e.g. x.double()")
-        check_name(here, "pair_gossip", name)
-    except IfogError as error:
-        here.refuse(error)
-        raise
+    (peer,) = graphs.ranks_of("peer", [peer], here.size, here.rank)
+    packed = Packed(x)
+    if (self_weight is None) != (pair_weight is None):
+        raise ArgumentError("self_weight and pair_weight come together; without them the result is the mean of the two")
+    weights = (0.5, 0.5)
+    if self_weight is not None and pair_weight is not None:
+        weights = graphs._weight("self_weight", self_weight), graphs._weight("pair_weight", pair_weight)
+    for segment in packed.segments:
+        if not (segment.dtype.is_floating_point or segment.dtype.is_complex):
+            raise ArgumentError(f"x is {segment.dtype}, and an average would be rounded: convert it, e.g. x.double()")
+    check_name(here, "pair_gossip", name)
+    key = here.pairs_key(_GOSSIP)
+    ticket = _Ticket(here, peer, key)
     signature = call("pair_gossip", name, packed.what, "pair", f" with rank {peer}")
-    return Handle(here, name, signature, _gossip(here, packed, peer, weights, name))
+    return Handle(here, name, signature, _gossip(here, packed, peer, weights, name, key, ticket))
 
 
-def _gossip(here: World, packed: Packed, peer: int, weights: tuple[float, float], name: str | None) -> Program[Any]:
-    data = torch.empty(packed.nbytes, dtype=torch.uint8)
+def _gossip(
+    here: World, packed: Packed, peer: int, weights: tuple[float, float], name: str | None, key: int, ticket: _Ticket
+) -> Program[Any]:
+    data = torch.empty(packed.nbytes, dtype=torch.uint8, device="cpu")
     mine = Place(data.data_ptr(), data, 0)
     packed.write(mine)
-    key = here.pairs_key(_GOSSIP)
     sending = _send(here, pickled((name, words(packed), data.numpy().tobytes())), peer, key)
-    receiving = _recv(here, peer, key)
+    receiving = _recv(here, peer, key, ticket)
     waiting = {sending: None, receiving: None}
     result: Any = None
     while waiting:

@@ -38,6 +38,10 @@ def seconds_until_warning() -> float:
     return found
 
 
+class Served(int):
+    """A rank that a wait is for, and whose threads see to what is waited for: it need not do anything itself."""
+
+
 class Patience:
     """One long wait, in which a rank may wait for several others in turn."""
 
@@ -101,7 +105,7 @@ class Patience:
     def _look(self, peer: int, before: float, *, failing: bool) -> None:
         world, board, words = self.world, self.board, self.board.words
         words[board.mine + LOOKED] = int(before * 1e9)
-        travelling = peer < 0
+        travelling, served = peer < 0, isinstance(peer, Served)
         peer = ~peer if travelling else peer
         if world.is_local[peer] and board.state(peer) != DIED and not board.alive(peer):
             world.bury(peer)
@@ -120,7 +124,10 @@ class Patience:
             if failing and refused >> 32 == world.epoch and world.last_refused != refused < world.key():
                 board.fail(world.epoch, board.refusal(peer), blame=peer)
                 raise world.failure()
-            if state in (IDLE, ENDED) and before - board.since(peer) > DEADLOCK_AFTER:
+            # the threads of a rank serve others beyond its cell, and also while its script ends; until it has left
+            patient = _TRAVELS_FOR if served else DEADLOCK_AFTER
+            gone = state == ENDED or (state == IDLE and not served)
+            if gone and min(waited, before - board.since(peer)) > patient:
                 raise Deadlock(self._nobody_comes(peer, state))
             if state == WAITING:
                 self._suspect(self._circle(peer, before, travelling=travelling))

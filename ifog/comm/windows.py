@@ -31,16 +31,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, Mismatch
 from . import api, collectives, graphs
 from .locks import Locks
 from .operation import Handle, call, perform
 from .packing import Packed, Place, weigh, words
+from .patience import Served
 from .world import Program, World
 
 _PUT, _ACCUMULATE, _GET, _LOCK, _UNLOCK = range(5)
-_REQUEST, _REPLY = 2**13, 2**13 + 1  # tags on the communicator for pairs, above those of send
 _HEAD = struct.Struct("<qqqd")  # window, kind, number of the request, p
+_ANSWER = struct.Struct("<qd")  # whether the window was there, p
 _MANY_ROUNDS = 64
 
 
@@ -56,13 +57,18 @@ class Window:
     """A value on every rank into whose neighbourhood all its neighbours can write; collective to make and to free.
 
     ``x`` is the first value; the neighbours are those of the topology in force, of all rounds of a schedule. The buffers
-    begin as copies of this rank's x, or as zeros with ``zero=True``, and their p as zeros.
+    begin as zeros, or as copies of this rank's x with ``zero=False``, and their p as zeros.
+
+    `put`, `accumulate` and `get` have a ``_nonblocking`` form; `update`, `collect`, `mutex` and `free` do not. None of them but
+    `free` is a collective; after a failure the ranks first begin a new epoch together: with a call of all of them, with
+    `ifog.recover`, or, in a notebook, with the first call of a cell that runs on all engines.
     """
 
-    def __init__(self, x: Any, name: str | None = None, *, zero: bool = False) -> None:
+    def __init__(self, x: Any, name: str | None = None, *, zero: bool = True) -> None:
         here = api._here()
         with api._refusing(here):
-            packed = api._one(x, "Window")
+            api._one(x, "Window")  # not a list of them
+            packed = Packed(x)
             if name is not None and not isinstance(name, str):
                 raise ArgumentError(f"name={name!r}: a string")
             if name in [window.name for window in _windows(here).values()]:
@@ -70,7 +76,7 @@ class Window:
             if packed.dtype is torch.bool:
                 raise ArgumentError("x is bool, which has no sum: convert it first, e.g. x.float()")
         self._here, self._packed = here, packed
-        self.shape, self.dtype = x.shape, packed.dtype
+        self.shape, self.dtype = packed.shape, packed.dtype
         followed = api._followed(here)
         period = followed.schedule.period
         if period is None or period > _MANY_ROUNDS:
@@ -109,15 +115,29 @@ class Window:
         self._p = self._memory[: 8 * (m + 1)].view(torch.float64).numpy()
         self._versions = self._memory[8 * (m + 1) : 8 * (2 * m + 1)].view(torch.int64).numpy()
         self._p[0] = 1.0
-        value = self._memory[self._head : self._head + packed.nbytes].view(self.dtype).view(self.shape)
+        self._value = self._memory[self._head : self._head + packed.nbytes].view(self.dtype).view(self.shape)
         packed.write(self._place(here.rank, 0))
         for i in range(m):
             if not zero:
                 packed.write(self._place(here.rank, i + 1))
-        self.value: torch.Tensor = value
-        """What this rank has. It is this very memory that neighbours `get`, and that `update` overwrites."""
 
     # ------------------------------------------------------------------------------------------------------- reading
+    @property
+    def value(self) -> torch.Tensor:
+        """What this rank has. It is this very memory that neighbours `get`, and that `update` overwrites.
+
+        What is assigned to it is copied there.
+        """
+        return self._value
+
+    @value.setter
+    def value(self, x: Any) -> None:
+        self._alive()
+        if x is self._value:  # w.value += 1
+            return
+        given = _private(self._fitting(x))
+        self._place(self._here.rank, 0).bytes(0, self._packed.nbytes)[:] = given.bytes(0, self._packed.nbytes)
+
     @property
     def p(self) -> float:
         """The weight of push-sum that belongs to the value."""
@@ -139,11 +159,12 @@ class Window:
         """Overwrite one's buffers at the out-neighbours with ``dst_weights[j] · x``, and scale the value by ``self_weight``.
 
         x is the window's own value unless given; ``dst_weights`` a dict or a list of out-neighbours, all of them by default.
+        Value and p are read and scaled in one instant, however long the ways are.
         """
         self.put_nonblocking(x, dst_weights=dst_weights, self_weight=self_weight).wait()
 
     def put_nonblocking(self, x: Any = None, *, dst_weights: Any = None, self_weight: float = 1.0) -> Handle[None]:
-        """`put` that only begins."""
+        """`put` that only begins. Until it is waited for, the value is not to be written, except by calls on the window."""
         return self._begin("put", self._push(x, dst_weights, self_weight, _PUT))
 
     def accumulate(self, x: Any = None, *, dst_weights: Any = None, self_weight: float = 1.0) -> None:
@@ -181,13 +202,12 @@ class Window:
         """While it is held, this rank's buffers at those out-neighbours are not read or emptied by them.
 
         With ``for_self`` the other way round: those in-neighbours do not write into their buffers here. It is opened when the
-        block ends, also by an error, and by the system if this process dies.
+        block ends, also by an error, when a new epoch begins, and by the system if this process dies.
         """
-        here = self._alive()
-        with api._refusing(here):
-            known = self.in_neighbors if for_self else self.out_neighbors
-            chosen = list(known) if ranks is None else graphs.ranks_of("ranks", ranks, here.size, here.rank)
-            self._check_known("ranks", chosen, known, "in" if for_self else "out")
+        here = self._begins()
+        known = self.in_neighbors if for_self else self.out_neighbors
+        chosen = list(known) if ranks is None else graphs.ranks_of("ranks", ranks, here.size, here.rank)
+        self._check_known("ranks", chosen, known, "in" if for_self else "out")
         taken: list[tuple[int, int]] = []
         try:
             for rank in sorted(chosen):  # in the same order everywhere, so that two ranks never wait for each other
@@ -223,42 +243,42 @@ class Window:
 
     # ------------------------------------------------------------------------------------------------------ programs
     def _push(self, x: Any, dst_weights: Any, self_weight: float, kind: int) -> Program[None]:
-        here = self._alive()
-        with api._refusing(here):
-            weights = self._edge_weights("dst_weights", dst_weights, self.out_neighbors, "out")
-            keep = graphs._weight("self_weight", self_weight)
-            packed = self._packed if x is None else Packed(x)
-            if packed.what != self._packed.what:
-                raise ArgumentError(f"x is {words(packed)}, but window {self.name!r} holds {words(self._packed)}")
-            self._check_weights([*weights.values(), keep])
-        return self._pushing(packed if x is not None else None, weights, keep, kind)
+        self._begins()
+        weights = self._edge_weights("dst_weights", dst_weights, self.out_neighbors, "out")
+        keep = graphs._weight("self_weight", self_weight)
+        self._check_weights([*weights.values(), keep])
+        given = None if x is None else _private(self._fitting(x))
+        return self._pushing(given, weights, keep, kind)
 
-    def _pushing(self, packed: Packed | None, weights: dict[int, float], keep: float, kind: int) -> Program[None]:
+    def _pushing(self, source: Place | None, weights: dict[int, float], keep: float, kind: int) -> Program[None]:
         here, me = self._here, self._here.rank
-        source = self._place(me, 0)
-        if packed is not None:
-            source = _private(packed)
+        mine, nbytes = self._place(me, 0), self._packed.nbytes
+        # in one instant: what is shared out and what is kept belong together, whatever is collected until all has arrived
+        yield from self._lock(me, me)
+        try:
+            p = float(self._p[0])
+            if source is None:
+                source = _room(nbytes)
+                if weights:
+                    source.bytes(0, nbytes)[:] = mine.bytes(0, nbytes)
+            if keep != 1.0:
+                weigh(self._packed.segments, mine, [mine], [keep])
+                self._p[0] *= keep
+        finally:
+            self._unlock(me, me)
         # each rank begins behind itself, so that not all of them queue at rank 0
         for rank in sorted(weights, key=lambda r: (r - me) % here.size):
             weight = weights[rank]
             if here.is_local[rank]:
                 yield from self._lock(rank, me)
                 try:
-                    self._write(rank, me, source, weight, weight * float(self._p[0]), kind)
+                    self._write(rank, me, source, weight, weight * p, kind)
                 finally:
                     self._unlock(rank, me)
             else:
-                scaled = torch.empty(self._packed.nbytes, dtype=torch.uint8)
-                weigh(self._packed.segments, Place(scaled.data_ptr(), scaled, 0), [source], [weight])
-                yield from _ask(here, rank, self._number, kind, weight * float(self._p[0]), scaled.numpy().tobytes())
-        if keep != 1.0:
-            yield from self._lock(me, me)
-            try:
-                mine = self._place(me, 0)
-                weigh(self._packed.segments, mine, [mine], [keep])
-                self._p[0] *= keep
-            finally:
-                self._unlock(me, me)
+                scaled = _room(nbytes)
+                weigh(self._packed.segments, scaled, [source], [weight])
+                yield from self._ask(rank, kind, weight * p, scaled.bytes(0, nbytes))
 
     def _write(self, owner: int, peer: int, source: Place, weight: float, p: float, kind: int) -> None:
         """Write into the buffer of a peer at its owner; the lock is held."""
@@ -274,41 +294,40 @@ class Window:
         versions[i] += 1
 
     def _pull(self, src_weights: Any) -> Program[None]:
-        here = self._alive()
-        with api._refusing(here):
-            weights = self._edge_weights("src_weights", src_weights, self.in_neighbors, "in")
-            self._check_weights(list(weights.values()))
+        self._begins()
+        weights = self._edge_weights("src_weights", src_weights, self.in_neighbors, "in")
+        self._check_weights(list(weights.values()))
         return self._pulling(weights)
 
     def _pulling(self, weights: dict[int, float]) -> Program[None]:
-        here, me = self._here, self._here.rank
+        here, me, nbytes = self._here, self._here.rank, self._packed.nbytes
         for rank, weight in weights.items():
             if here.is_local[rank]:
-                copy = torch.empty(self._packed.nbytes, dtype=torch.uint8)
+                copy = _room(nbytes)
                 yield from self._lock(rank, rank)
                 try:
-                    value = self._place(rank, 0)
-                    copy.copy_(value.flat(torch.uint8, 0, self._packed.nbytes))
+                    copy.bytes(0, nbytes)[:] = self._place(rank, 0).bytes(0, nbytes)
                     p = float(self._numbers(rank)[0][0])
                 finally:
                     self._unlock(rank, rank)
             else:
-                reply = yield from _ask(here, rank, self._number, _GET, 0.0, b"")
-                p = struct.unpack_from("<d", reply)[0]
-                copy = torch.frombuffer(bytearray(reply[8:]) or bytearray(1), dtype=torch.uint8)
+                answer = yield from self._ask(rank, _GET, 0.0)
+                p = _ANSWER.unpack_from(answer)[1]
+                data = torch.frombuffer(answer, dtype=torch.uint8)
+                copy = Place(data.data_ptr() + _ANSWER.size, data, _ANSWER.size)
             yield from self._lock(me, rank)
             try:
-                self._write(me, rank, Place(copy.data_ptr(), copy, 0), weight, weight * p, _PUT)
+                self._write(me, rank, copy, weight, weight * p, _PUT)
             finally:
                 self._unlock(me, rank)
 
     def _combine(self, self_weight: float | None, src_weights: Any, *, reset: bool) -> Program[torch.Tensor]:
-        with api._refusing(self._alive()):
-            if (self_weight is None) != (src_weights is None):
-                raise ArgumentError("self_weight and src_weights come together: give both, or none for the topology's")
-            own, weights = self._weights if self_weight is None else (graphs._weight("self_weight", self_weight), src_weights)
-            weights = self._edge_weights("src_weights", weights, self.in_neighbors, "in")
-            self._check_weights([own, *weights.values()])
+        self._begins()
+        if (self_weight is None) != (src_weights is None):
+            raise ArgumentError("self_weight and src_weights come together: give both, or none for the topology's")
+        own, weights = self._weights if self_weight is None else (graphs._weight("self_weight", self_weight), src_weights)
+        weights = self._edge_weights("src_weights", weights, self.in_neighbors, "in")
+        self._check_weights([own, *weights.values()])
         return self._combining(own, weights, reset=reset)
 
     def _combining(self, own: float, weights: dict[int, float], *, reset: bool) -> Program[torch.Tensor]:
@@ -364,24 +383,56 @@ class Window:
     def _lock(self, owner: int, peer: int) -> Program[None]:
         here = self._here
         if not here.is_local[owner]:
-            yield from _ask(here, owner, self._number, _LOCK, 0.0, b"")
+            yield from self._ask(owner, _LOCK, 0.0)
             return
         byte, locks = self._byte(owner, peer), _locks(here)
+        waits_for = owner if owner != here.rank else peer
+        if owner == peer:  # its value, which nobody keeps for long: each of those who get it opens it by himself
+            waits_for = Served(~owner)
         while not locks.try_acquire(byte, here.rank):
-            yield owner if owner != here.rank else peer if peer != here.rank else ~peer
+            yield waits_for
 
     def _unlock(self, owner: int, peer: int) -> None:
         here = self._here
         if here.is_local[owner]:
-            _locks(here).release(self._byte(owner, peer))
+            _locks(here).release(self._byte(owner, peer), here.rank)
         else:
-            _tell(here, owner, _HEAD.pack(self._number, _UNLOCK, 0, 0.0))
+            _tell(here, owner, bytearray(_HEAD.pack(self._number, _UNLOCK, 0, 0.0)))
+
+    def _ask(self, rank: int, kind: int, p: float, data: memoryview | None = None) -> Program[bytearray]:
+        """A request to the thread that serves the window on a rank of another machine, and its answer."""
+        here = self._here
+        number = next(_serve(here).numbers)
+        message = bytearray(_HEAD.pack(self._number, kind, number, p))
+        if data is not None:
+            message += data
+        answer = bytearray(_ANSWER.size + (self._packed.nbytes if kind == _GET else 0))
+        arriving = here.pairs.receive(answer, rank, here.pairs.window_tag(here.epoch, number))
+        _tell(here, rank, message)
+        while not arriving.Test():
+            yield Served(rank if kind == _LOCK else ~rank)
+        here.awake()
+        if not _ANSWER.unpack_from(answer)[0]:
+            raise Mismatch(f"rank {rank} has freed window {self.name!r}, to which rank {here.rank} still turns")
+        return answer
 
     def _alive(self) -> World:
         here = api._here()
         if not self._number or here is not self._here:
             raise ArgumentError(f"window {self.name!r} was freed: make another one with ifog.Window(x)")
         return here
+
+    def _begins(self) -> World:
+        """What is wrong with a call is this rank's own affair: nobody else takes part in it."""
+        here = self._alive()
+        here.check()
+        return here
+
+    def _fitting(self, x: Any) -> Packed:
+        packed = Packed(x)
+        if packed.what != self._packed.what:
+            raise ArgumentError(f"x is {words(packed)}, but window {self.name!r} holds {words(self._packed)}")
+        return packed
 
     def _edge_weights(self, argument: str, weights: Any, known: Sequence[int], side: str) -> dict[int, float]:
         here = self._here
@@ -408,10 +459,14 @@ class Window:
 
 def _private(packed: Packed) -> Place:
     """The bytes of what the user gave, in memory of our own: he may go on."""
-    data = torch.empty(packed.nbytes, dtype=torch.uint8)
-    place = Place(data.data_ptr(), data, 0)
+    place = _room(packed.nbytes)
     packed.write(place)
     return place
+
+
+def _room(nbytes: int) -> Place:
+    data = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+    return Place(data.data_ptr(), data, 0)
 
 
 def windows() -> list[Window]:
@@ -428,44 +483,14 @@ def _locks(here: World) -> Locks:
     locks = here.__dict__.get("locks")
     if locks is None:
         locks = here.__dict__["locks"] = Locks(here.board.segment.key.descriptor)
-        here.listeners.append(lambda: locks.release_others(here.rank))
+        here.listeners.append(locks.release_all)
     found: Locks = locks
     return found
 
 
 # -------------------------------------------------------------------------------------------------- between machines
-def _tell(here: World, rank: int, message: bytes) -> None:
-    here.pairs.send(bytearray(message), rank, _REQUEST)
-
-
-def _ask(here: World, rank: int, window: int, kind: int, p: float, data: bytes) -> Program[bytes]:
-    """A request to the thread that serves a rank's windows, and its answer."""
-    server = _serve(here)
-    number = next(server.numbers)
-    _tell(here, rank, _HEAD.pack(window, kind, number, p) + data)
-    while number not in server.answers:  # another request of this rank may have received it
-        message = _probe(here, rank, _REPLY)
-        if message is None:
-            yield rank
-        else:
-            _, answer = message
-            server.answers[int.from_bytes(answer[:8], "little")] = bytes(answer[8:])
-    return server.answers.pop(number)
-
-
-def _probe(here: World, source: int | None, tag: int) -> tuple[int, bytearray] | None:
-    """A message that has arrived, and from whom."""
-    from mpi4py import MPI
-
-    status = MPI.Status()
-    message = here.pairs.comm.Improbe(MPI.ANY_SOURCE if source is None else source, tag, status)
-    if message is None:
-        return None
-    buffer = bytearray(status.Get_count(MPI.BYTE))
-    request = message.Irecv([buffer, MPI.BYTE])
-    while not request.Test():
-        time.sleep(0)
-    return status.Get_source(), buffer
+def _tell(here: World, rank: int, message: bytearray) -> None:
+    here.pairs.send(message, rank, here.pairs.window_tag(here.epoch, 0))
 
 
 def _serve(here: World) -> _Server:
@@ -476,15 +501,33 @@ def _serve(here: World) -> _Server:
     return found
 
 
+class _Request(NamedTuple):
+    """What a rank of another machine wants here."""
+
+    source: int
+    window: int
+    kind: int
+    number: int
+    p: float
+    message: bytearray
+
+
 class _Server:
-    """The thread that writes into this rank's windows what ranks of other machines send, while the rank computes."""
+    """The thread that writes into this rank's windows what ranks of other machines send, while the rank computes.
+
+    It waits for nobody. What wants a lock that is taken stands in a line, and what follows is heard: it may open that lock.
+    """
 
     def __init__(self, here: World) -> None:
         self._here = weakref.ref(here)
         self.numbers = itertools.count(1)
-        self.answers: dict[int, bytes] = {}
-        self._waiting: list[tuple[int, Window, int]] = []  # ranks that want a lock which is taken
+        # the lists of `Wire` are the main thread's
+        self._arriving: list[tuple[int, int, bytearray, Any]] = []  # epoch, from whom, the message, and its request
         self._sends: list[Any] = []
+        self._line: list[_Request] = []
+        self._over = 0  # the last epoch of which nothing is served any more
+        self._turn = threading.Lock()
+        _locks(here)
         here.listeners.append(self._forget)
         here.threads.append(self)
         self._stopped = threading.Event()
@@ -497,58 +540,92 @@ class _Server:
         self._thread.join(2.0)
 
     def _forget(self) -> None:
-        self._waiting.clear()
-        self.answers.clear()
+        here = self._here()
+        with self._turn:
+            if here is not None:
+                self._over = here.epoch
+                _locks(here).release_all()
+            self._line.clear()
 
     def _run(self) -> None:
         quiet = 0
         while (here := self._here()) is not None and not self._stopped.is_set():
-            message = _probe(here, None, _REQUEST)
-            if message is not None:
-                self._serve(here, *message)
-            self._waiting = [asked for asked in self._waiting if not self._try(here, *asked)]
-            quiet = 0 if message is not None else quiet + 1
+            heard = False
+            try:
+                with self._turn:
+                    heard = self._hear(here)
+                    self._serve(here)
+            except Exception as error:  # noqa: BLE001 (those who wait for an answer shall know)
+                here.fail(error)
             del here
-            if message is None:
-                time.sleep(0 if quiet < 50 else 0.0005)
+            quiet = 0 if heard or self._line or self._arriving else quiet + 1
+            if not heard:
+                time.sleep(0 if quiet < 50 and not self._line else 0.0005)
 
-    def _serve(self, here: World, source: int, message: bytearray) -> None:
-        number, kind, request, p = _HEAD.unpack_from(message)
-        window = _windows(here).get(number)
-        if window is None:  # freed, or of an epoch that has failed
-            return
-        if kind == _LOCK:
-            self._waiting.append((source, window, request))
-            return
-        byte = window._byte(here.rank, source)
-        if kind == _UNLOCK:
-            _locks(here).release(byte)
-            return
-        locks = _locks(here)
-        own = window._byte(here.rank, here.rank)
-        at = own if kind == _GET else byte
-        while not locks.try_acquire(at, source):
-            time.sleep(0.0001)
-        try:
-            if kind == _GET:
-                value = window._place(here.rank, 0)
-                reply = struct.pack("<d", window._numbers(here.rank)[0][0]) + bytes(value.bytes(0, window._packed.nbytes))
+    def _hear(self, here: World) -> bool:
+        """Take in what arrives, of each rank in the order in which it was sent; whether anything has."""
+        mpi, comm, epoch = here.pairs.mpi, here.pairs.comm, here.epoch
+        status = mpi.Status()
+        began = False
+        while (message := comm.Improbe(mpi.ANY_SOURCE, here.pairs.window_tag(epoch, 0), status)) is not None:
+            buffer = bytearray(status.Get_count(mpi.BYTE))
+            self._arriving.append((epoch, status.Get_source(), buffer, message.Irecv([buffer, mpi.BYTE])))
+            began = True
+        late: list[tuple[int, int, bytearray, Any]] = []
+        for arriving in self._arriving:
+            sent_in, source, buffer, request = arriving
+            if any(source == other for _, other, _, _ in late) or not request.Test():
+                late.append(arriving)
+            elif sent_in > self._over:
+                window, kind, number, p = _HEAD.unpack_from(buffer)
+                self._line.append(_Request(source, window, kind, number, p, buffer))
+        self._arriving = late
+        return began
+
+    def _serve(self, here: World) -> None:
+        """Do what can be done, of each rank and lock in the order in which it was asked for."""
+        line: list[_Request] = []
+        waiting: set[tuple[int, int]] = set()
+        while self._line:
+            request = self._line.pop(0)
+            window = _windows(here).get(request.window)
+            if window is None:  # freed
+                if request.kind != _UNLOCK:
+                    self._answer(here, request, there=False)
+                continue
+            byte = window._byte(here.rank, here.rank if request.kind == _GET else request.source)
+            if request.kind == _UNLOCK:
+                _locks(here).release(byte, request.source)
+            elif (byte, request.source) in waiting or not _locks(here).try_acquire(byte, request.source):
+                waiting.add((byte, request.source))
+                line.append(request)
             else:
-                data = torch.frombuffer(message, dtype=torch.uint8)
-                window._write(here.rank, source, Place(data.data_ptr() + _HEAD.size, data, _HEAD.size), 1.0, p, kind)
-                reply = b""
+                self._do(here, window, request, byte)
+        self._line = line
+
+    def _do(self, here: World, window: Window, request: _Request, byte: int) -> None:
+        """What a rank wants; its lock is held."""
+        if request.kind == _LOCK:
+            self._answer(here, request)
+            return
+        try:
+            if request.kind == _GET:
+                data = window._place(here.rank, 0).bytes(0, window._packed.nbytes)
+                self._answer(here, request, float(window._numbers(here.rank)[0][0]), data)
+                return
+            message = torch.frombuffer(request.message, dtype=torch.uint8)
+            place = Place(message.data_ptr() + _HEAD.size, message, _HEAD.size)
+            window._write(here.rank, request.source, place, 1.0, request.p, request.kind)
         finally:
-            locks.release(at)
-        self._answer(here, source, request, reply)
+            _locks(here).release(byte, request.source)
+        self._answer(here, request)
 
-    def _try(self, here: World, source: int, window: Window, request: int) -> bool:
-        if not _locks(here).try_acquire(window._byte(here.rank, source), source):
-            return False
-        self._answer(here, source, request, b"")
-        return True
-
-    def _answer(self, here: World, source: int, request: int, reply: bytes) -> None:
-        data = bytearray(request.to_bytes(8, "little") + reply)
-        # kept until it has left; by this thread alone, because the lists of `Wire` are the main thread's
+    def _answer(
+        self, here: World, request: _Request, p: float = 0.0, data: memoryview | None = None, *, there: bool = True
+    ) -> None:
+        answer = bytearray(_ANSWER.pack(there, p))
+        if data is not None:
+            answer += data
         self._sends = [send for send in self._sends if not send.Test()]
-        self._sends.append(here.pairs.comm.Isend([data, here.pairs.mpi.BYTE], source, _REPLY))
+        tag = here.pairs.window_tag(here.epoch, request.number)
+        self._sends.append(here.pairs.comm.Isend([answer, here.pairs.mpi.BYTE], request.source, tag))

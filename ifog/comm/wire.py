@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..errors import SetupError
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 CHUNK = 2**20
 HEAD, BODY = 0, 1
 """The lowest bit of a tag: the first message of a publication, or the chunks behind it."""
+_TAG_BITS = 20  # 5 of the epoch, 14 of the call and its parts, and the one that tells windows from all else
 
 
 class Wire:
@@ -36,6 +39,8 @@ class Wire:
         self.mpi = MPI
         self.comm = comm
         self.bits = (int(comm.Get_attr(MPI.TAG_UB) or 32767) + 1).bit_length() - 1
+        if self.bits < _TAG_BITS:
+            raise SetupError(f"this MPI has tags of {self.bits} bits, and ifog needs {_TAG_BITS}: use MPICH or Open MPI")
         self.sends: list[MPI.Request] = []
         self.receives: list[tuple[int, MPI.Request]] = []  # from whom, and the request
 
@@ -44,6 +49,11 @@ class Wire:
         epoch, number = key >> 32, key & 0xFFFFFFFF
         low = self.bits - 6
         return (epoch % 32) << low + 1 | (number << 1 & (1 << low) - 1) | part
+
+    def window_tag(self, epoch: int, number: int) -> int:
+        """The tag of a request of windows (0), or of the answer to one of them: with a bit that no other tag has."""
+        low = self.bits - 6
+        return (epoch % 32) << low + 1 | 1 << low | (number and 1 + number % ((1 << low) - 1))
 
     def send(self, buffer: Any, dest: int, tag: int) -> MPI.Request:
         """Start to send a buffer of bytes."""

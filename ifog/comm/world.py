@@ -21,6 +21,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -126,7 +127,8 @@ class World:
         if "OMP_NUM_THREADS" not in os.environ:  # ranks that share the cores do not each need all of them
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.local_size))
         self.wire, self.pairs = Wire(comm), Wire(pairs)
-        self.receiving: set[tuple[int, int]] = set()
+        self.receiving: dict[tuple[int, int], list[Any]] = {}  # who receives from a rank under a key, in this order
+        self.to_itself: dict[int, deque[bytes]] = {}  # what this rank has sent to itself
         # later than any of an earlier world, whose messages may still be on their way
         self.epoch = last_epoch + 1
         self.sequence = 0
@@ -403,6 +405,7 @@ class World:
         for wire in (self.wire, self.pairs):
             wire.abandon()
         self.receiving.clear()
+        self.to_itself.clear()
         self.pool.reclaim()
         # What a rank writes here is for good, however often it is interrupted. RECOVER: it sends nothing old any more. EPOCH:
         # it has thrown away what was sent to it, and is ready. When all are ready, some may begin before others have seen it.

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from agreement import settle
 from spmd_claims import (
     COMPLEX,
     FLOATS,
@@ -22,6 +23,8 @@ from spmd_claims import (
 )
 
 import ifog
+from ifog.comm import world
+from ifog.comm.board import REFUSED
 
 right, left = (me + 1) % n, (me - 1) % n
 OBJECTS = [
@@ -65,10 +68,31 @@ def test_in_both_orders(length):
             assert same(received, numbers(1, (length,), rank=peer))
 
 
-def test_to_oneself():
-    handle = ifog.send_nonblocking("me", me)
-    assert ifog.recv(me) == "me"
+@pytest.mark.parametrize("value", ["me", b"x" * 10_000_000], ids=["short", "long"])
+def test_to_oneself(value):
+    handle = ifog.send_nonblocking(value, me)
+    assert ifog.recv(me) == value
     handle.wait()
+    ifog.send(value, me)
+    ifog.send("second", me)
+    assert [ifog.recv(me), ifog.recv(me)] == [value, "second"]
+    handle = ifog.recv_nonblocking(me, tag=3)
+    assert not handle.done
+    ifog.send(value, me, tag=3)
+    assert handle.wait() == value
+
+
+def test_nobody_waits_for_what_only_he_himself_could_send():
+    for prepare in (lambda: None, lambda: ifog.send("another tag", me, tag=1)):
+        prepare()
+        with refused(ifog.ArgumentError, f"source={me}", "itself", "ifog.send"):
+            ifog.recv(me)
+    assert ifog.recv(me, tag=1) == "another tag"
+    first = ifog.recv_nonblocking(me)
+    ifog.send(1, me)
+    with pytest.raises(ifog.ArgumentError, match="itself"):
+        ifog.recv(me)  # what is there is for the first one
+    assert first.wait() == 1
 
 
 @pytest.mark.parametrize("length", [3, LARGE])
@@ -79,6 +103,18 @@ def test_messages_of_one_pair_arrive_in_order(length):
         assert same(handles[k].wait(), numbers(k, (length,), rank=left))
     for handle in sent:
         handle.wait()
+
+
+@pytest.mark.parametrize("length", [3, LARGE])
+@pytest.mark.parametrize("order", [(0, 4, 3, 1, 2), (4, 3, 2, 1, 0)])
+def test_messages_are_received_in_the_order_of_the_calls_however_these_are_waited_for(order, length):
+    handles = [ifog.recv_nonblocking(left) for _ in range(5)]
+    ifog.barrier()  # only now is there something to receive
+    sent = [ifog.send_nonblocking(numbers(k, (length,)), right) for k in range(5)]
+    found = {k: handles[k].wait() for k in order}
+    for k in range(5):
+        assert same(found[k], numbers(k, (length,), rank=left))
+        sent[k].wait()
 
 
 @pytest.mark.parametrize("length", [3, LARGE])
@@ -140,6 +176,36 @@ def test_all_pairs_gossip_at_once():
     handles = {peer: ifog.pair_gossip_nonblocking(xs[me], peer, name=f"{min(me, peer)}–{max(me, peer)}") for peer in others}
     for peer in reversed(others):
         assert_sum(handles[peer].wait(), {me: 0.5, peer: 0.5}, xs)
+
+
+@alone
+@pytest.mark.parametrize("order", [(0, 3, 2, 1), (3, 0, 1, 2)])
+def test_a_pair_gossips_in_the_order_of_the_calls_however_these_are_waited_for(order):
+    peer = me ^ 1
+    if peer < n:
+        if me > peer:
+            ifog.recv(peer)  # the other one has begun its calls, and waits
+        handles = [ifog.pair_gossip_nonblocking(numbers(k), peer) for k in range(4)]
+        if me < peer:
+            ifog.send("begun", peer)
+        found = {k: handles[k].wait() for k in order}
+        for k in range(4):
+            assert_sum(found[k], {me: 0.5, peer: 0.5}, everyones(k))
+
+
+def test_gossip_is_not_taken_for_a_request_of_windows_in_any_epoch():
+    with ifog.Window(numbers(9)) as w:
+        settle()
+        while world.current().epoch % 32:
+            ifog.recover()
+        for epoch in range(2):
+            for peer in others:
+                assert_sum(ifog.pair_gossip_nonblocking(numbers(9), peer).wait(), {me: 0.5, peer: 0.5}, everyones(9))
+            w.put()
+            settle()
+            if not epoch:
+                ifog.recover()
+        ifog.barrier()
 
 
 @alone
@@ -218,6 +284,18 @@ def test_a_wrong_rank_or_tag_is_refused(call, words):
 def test_wrong_arguments_of_gossip_are_refused(arguments, words):
     with refused(ifog.ArgumentError, *words):
         ifog.pair_gossip(**({"x": torch.ones(2), "peer": left if n > 2 else 1 - me} | arguments))
+
+
+@pytest.mark.parametrize("mistake", [
+    lambda: ifog.send(1, n),
+    lambda: ifog.recv(0, tag=-1),
+    lambda: ifog.pair_gossip(torch.ones(1), me),
+])  # fmt: skip
+def test_a_mistake_of_one_is_nobody_elses_where_nobody_else_takes_part(mistake):
+    board = world.current().board
+    with pytest.raises(ifog.ArgumentError):
+        mistake()
+    assert not board.words[board.mine + REFUSED]
 
 
 def test_everybody_hears_what_everybody_says():

@@ -1,5 +1,6 @@
 """One-sided: what a rank writes into its neighbours' windows, and the mass that asynchronous push-sum keeps."""
 
+import textwrap
 import time
 
 import numpy as np
@@ -9,7 +10,10 @@ from agreement import settle
 from spmd_claims import FLOATS, LARGE, all_is_well, alone, everyones, everywhere, me, n, numbers, others, refused, same
 
 import ifog
+from ifog.comm import patience, windows, world
+from ifog.comm.board import IDLE, REFUSED, RUNNING
 
+between_machines = pytest.mark.skipif(ifog.machine_size() == 1, reason="on one machine no thread is needed")
 graph = ifog.topology.exponential(n)
 W = graph.W
 sources = sorted(int(j) for j in graph.in_neighbors(me))
@@ -43,11 +47,11 @@ def test_get_and_update_are_the_matrix_product(length):
         assert (w.update() - exact).abs().max() <= 1e-14
 
 
-def test_buffers_begin_as_copies_of_the_own_value_or_as_zeros():
+def test_buffers_begin_as_zeros_or_as_copies_of_the_own_value():
     x = numbers(3)
-    with ifog.Window(x) as w:
+    with ifog.Window(x, zero=False) as w:
         assert (w.update(0.0, dict.fromkeys(sources, 1.0)) - len(sources) * x).abs().max() <= 1e-15 * len(sources)
-    with ifog.Window(x, zero=True) as w:
+    with ifog.Window(x) as w:
         assert not w.update(0.0, dict.fromkeys(sources, 1.0)).any()
 
 
@@ -106,6 +110,94 @@ def test_asynchronous_push_sum_keeps_its_mass_and_finds_the_mean(length):
         ifog.barrier()
     assert (w.value / w.p - mean).abs().max() <= 1e-9
     w.free()
+
+
+def test_the_example_keeps_the_mass_and_finds_the_mean():
+    """That of the docstring, as it stands there: first the ranks run it as fast as each can, then on in step."""
+    x = numbers(14)
+    mean = sum(everyones(14)) / n
+    code = textwrap.dedent(windows.__doc__.partition("::\n")[2].partition("\n\nOn one machine")[0])
+    names = {"ifog": ifog, "x": x}
+    exec(code, names)
+    w = names["w"]
+    ifog.barrier()
+    w.collect()
+    assert abs(sum(everywhere(w.p)) - n) <= 1e-12
+    assert (sum(everywhere(w.value)) - n * mean).abs().max() <= 1e-12
+    _, loop = code.split("\nfor ")
+    for _ in range(60):
+        exec("for " + loop.replace("100", "1"), names)
+        ifog.barrier()
+    assert (names["z"] - mean).abs().max() <= 1e-9
+    ifog.barrier()
+    w.free()
+
+
+def test_a_pending_accumulate_shares_out_what_was_there_when_it_began():
+    """What is collected while it waits for a neighbour is shared out the next time: nothing is lost, or sent twice."""
+    ifog.set_topology(ifog.topology.complete(n))
+    last = n - 1
+    if last < 1:
+        return
+    with ifog.Window(torch.ones(3, dtype=torch.float64)) as w:
+        if me == last:
+            w.accumulate(dst_weights={0: 0.5}, self_weight=0.5)  # half of it waits in a buffer at rank 0
+        ifog.barrier()
+        if me == last:
+            with w.mutex(for_self=True):  # nobody writes into the buffers here
+                ifog.send("held", 0)
+                ifog.recv(0)
+        elif me == 0:
+            ifog.recv(last)
+            share = 1 / n
+            handle = w.accumulate_nonblocking(dst_weights=dict.fromkeys(others, share), self_weight=share)
+            w.collect()
+            assert not handle.done
+            ifog.send("collected", last)
+            handle.wait()
+        ifog.barrier()
+        w.collect()
+        assert abs(sum(everywhere(w.p)) - n) <= 1e-14
+        assert (sum(everywhere(w.value)) - n).abs().max() <= 1e-14
+
+
+def test_what_is_assigned_to_the_value_is_what_neighbours_get():
+    with ifog.Window(torch.zeros(2, 2, dtype=torch.float64)) as w:
+        memory = w.value
+        w.value = torch.full((2, 2), me + 1.0, dtype=torch.float64, requires_grad=True)
+        w.value += 1
+        w.value = w.value.t()
+        w.value = w.value.numpy() + 0.0
+        assert w.value is memory
+        assert not w.value.requires_grad
+        ifog.barrier()
+        w.get()
+        ifog.barrier()
+        assert (w.update(0.0, dict.fromkeys(sources, 1.0)) == sum(j + 2.0 for j in sources)).all()
+        for wrong, word in [(torch.zeros(3), "float32"), (torch.zeros(4, dtype=torch.float64), "[4]"), (3.0, "float")]:
+            with refused(ifog.ArgumentError, word):
+                w.value = wrong
+    with refused(ifog.ArgumentError, "freed"):
+        w.value = torch.zeros(2, 2, dtype=torch.float64)
+
+
+def test_the_value_is_written_through_a_view_of_itself():
+    with ifog.Window(torch.arange(6.0).view(2, 3)) as w:
+        w.value = w.value.flip(0).flip(0).view(3, 2).t().reshape(2, 3)
+        assert w.value.tolist() == torch.arange(6.0).view(3, 2).t().reshape(2, 3).tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0)])
+def test_windows_of_a_number_and_of_nothing(shape):
+    with ifog.Window(torch.full(shape, me + 1.0)) as w:
+        assert w.value.shape == shape
+        w.put(w.value * 2)
+        ifog.barrier()
+        assert (w.collect() == me + 1 + sum(2 * (j + 1) for j in sources)).all()
+        ifog.barrier()
+        w.get()
+        ifog.barrier()
+        assert w.collect().shape == shape
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.bfloat16, torch.complex128, torch.int64])
@@ -169,6 +261,111 @@ def test_a_rank_that_fails_with_a_mutex_held_releases_the_others():
     w.free()
 
 
+@pytest.mark.skipif(n < 3, reason="it takes three")
+def test_a_mutex_is_opened_for_a_rank_while_another_one_waits_to_write():
+    """Rank 1 waits for rank 0, which is updating, which waits for the mutex of rank 2: it must be heard opening it."""
+    ifog.set_topology(ifog.topology.complete(n))
+    with ifog.Window(numbers(15)) as w:
+        if me == 2:
+            with w.mutex([0]):
+                ifog.send("held", 0), ifog.send("held", 1)
+                time.sleep(0.3)
+        elif me == 0:
+            ifog.recv(2)
+            w.update()
+        elif me == 1:
+            ifog.recv(2)
+            time.sleep(0.1)
+            w.put(dst_weights=[0])
+        ifog.barrier()
+        assert me > 0 or w.versions()[1] == 1
+
+
+@alone
+def test_a_mutex_that_a_recovery_has_opened_is_not_opened_again():
+    with ifog.Window(numbers(16)) as w:
+        with w.mutex():
+            settle()
+            ifog.recover()
+        for _ in range(2):
+            w.put()
+            ifog.barrier()
+        with w.mutex(), w.mutex():
+            pass
+        w.update()
+        ifog.barrier()
+
+
+@between_machines
+def test_an_error_in_the_thread_that_serves_windows_is_everybodys(monkeypatch):
+    w = ifog.Window(numbers(17))
+    settle()
+    if me == 0:
+        monkeypatch.setattr(w, "_write", lambda *_: 1 / 0)
+    with pytest.raises(ifog.PeerFailed, match="ZeroDivisionError"):
+        w.put(dst_weights=[0]) if 0 in dests and me == n - 1 else ifog.barrier()
+    monkeypatch.undo()
+    ifog.recover()
+    w.put()
+    ifog.barrier()
+    assert w.versions() == dict.fromkeys(sources, 1)
+    w.free()
+
+
+@between_machines
+def test_a_rank_serves_others_beyond_the_end_of_its_cell(monkeypatch):
+    """What takes longer to arrive than a deadlock to be called one."""
+    ifog.set_topology(ifog.topology.complete(n))
+    here = world.current()
+    w = ifog.Window(numbers(18))
+    settle()
+    if me == n - 1:
+        real = w._write
+        monkeypatch.setattr(w, "_write", lambda *a: (time.sleep(0.8), real(*a)))
+        here.board.enter(IDLE)
+    elif me == 0:
+        monkeypatch.setattr(patience, "DEADLOCK_AFTER", 0.2)
+        time.sleep(0.3)
+        w.put(dst_weights=[n - 1])
+    settle()
+    if me == n - 1:
+        here.board.enter(RUNNING)
+        assert w.versions()[0] == 1
+    settle()
+    w.free()
+
+
+@between_machines
+def test_who_has_let_go_of_a_window_says_so():
+    ifog.set_topology(ifog.topology.complete(n))
+    w = ifog.Window(numbers(19), "w")
+    settle()
+    if me == n - 1:
+        w.__exit__(ValueError)  # as after an error in a with-statement
+    settle()
+    if me == 0:
+        with pytest.raises(ifog.Mismatch, match=f"rank {n - 1} has freed window 'w'"):
+            w.put(dst_weights=[n - 1])
+    settle()
+    ifog.recover()
+    w.__exit__(ValueError)
+
+
+@pytest.mark.parametrize("mistake", [
+    lambda w: w.put(torch.zeros(99)),
+    lambda w: w.accumulate(self_weight="much"),
+    lambda w: w.get([me]),
+    lambda w: w.update(1.0),
+    lambda w: w.mutex([me]).__enter__(),
+])  # fmt: skip
+def test_a_mistake_of_one_is_nobody_elses(mistake):
+    board = world.current().board
+    with ifog.Window(numbers(20)) as w:
+        with pytest.raises(ifog.ArgumentError):
+            mistake(w)
+        assert not board.words[board.mine + REFUSED]
+
+
 @pytest.mark.filterwarnings("ignore::ifog.errors.TopologyWarning")  # that one_peer_exponential wants a power of two
 def test_windows_of_a_schedule_know_the_neighbours_of_all_rounds():
     ifog.set_topology(ifog.topology.one_peer_exponential(n))
@@ -215,8 +412,6 @@ def test_windows_are_listed_by_name():
 
 def test_memory_comes_back():
     import gc
-
-    from ifog.comm import world
 
     pool = world.current().pool
     gc.collect()
