@@ -852,9 +852,8 @@ def lateness(world: Any, rounds: int, say: Callable[..., None]) -> None:
         with ifog.Window(torch.zeros(10)) as w:
             w.put()
             meet(world)
-            longest = (
-                HOLD if work is hold else 0.03
-            )  # between two puts, so that they come at any moment of what the target does
+            # between two puts, so that they come at any moment of what the target does
+            longest = HOLD if work is hold else 0.03
             until = time.monotonic() + 1.5 * rounds * longest
             while world.rank > 0 and time.monotonic() < until:
                 work()
@@ -1061,7 +1060,7 @@ def goals(world: World) -> Iterator[Goal]:
     for how in ("loop", "private"):
         if how in world.memory and world.memory["size"] >= LARGE:  # of less, the tables are most
             what = "x = neighbor_allreduce(x)" if how == "loop" else "y = neighbor_allreduce(x), x private"
-            kept = round(world.memory[how], 2)  # tables and a few pages more or less do not count
+            kept = round(world.memory[how], 1)  # tables and a few pages more or less do not count
             yield Goal(f"kept beside {what}, in tensors", int(world.memory["size"]), 2.0, kept, at_most=True)
 
 
