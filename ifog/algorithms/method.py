@@ -181,17 +181,17 @@ def find(name: str | Method) -> Method:
 
 
 # ---------------------------------------------------------------------------------------------------- how memory begins
-def zeros(net: Network, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+def zeros(net: Network, x: torch.Tensor) -> torch.Tensor:
     """Zeros like x."""
     return torch.zeros_like(x)
 
 
-def start(net: Network, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+def start(net: Network, x: torch.Tensor) -> torch.Tensor:
     """Where x starts."""
     return x.clone()
 
 
-def ones(net: Network, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+def ones(net: Network, x: torch.Tensor) -> torch.Tensor:
     """A one for each node, as a column."""
     return torch.ones((len(x), *[1] * (x.dim() - 1)), dtype=x.dtype, device=x.device)
 

@@ -41,7 +41,8 @@ class Random:
 
     def shared(self, count: int = 1) -> NDArray[np.float64]:
         """Uniform on [0, 1), the same on all nodes."""
-        return self._unit(np.array([2**40]), count)[0]
+        row: NDArray[np.float64] = self._unit(np.array([2**40]), count)[0]
+        return row
 
     def _unit(self, nodes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
         if self._round != self._net.round:
