@@ -1,4 +1,7 @@
-"""Gradient descent with neighbours: simple, and biased by the step size where nodes differ."""
+"""Gradient descent with neighbours: simple, and biased by the step size where nodes differ.
+
+On ``hierarchical(n)`` these are hierarchical averaging; with steps that shrink like 1/√k they reach the optimum.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +20,31 @@ def dgd(net, x, grad, s, *, lr):
     """
     mixed = net.start_mix(x)  # travels while the gradient is computed
     return mixed.wait() - lr * grad()
+
+
+@method(needs="doubly_stochastic")
+def atc(net, x, grad, s, *, lr):
+    r"""Diffusion, adapt then combine (ATC): ends O(α) from the optimum, nearer than `dgd`, and stable up to α = 2/L.
+
+    .. math::
+        x^{k+1} = W (x^k - \alpha \nabla f(x^k))
+
+    Chen, Sayed, *Diffusion adaptation strategies for distributed optimization and learning over networks*, 2012,
+    https://arxiv.org/abs/1111.0034
+    """
+    return net.mix(x - lr * grad())
+
+
+@method(needs="doubly_stochastic")
+def cta(net, x, grad, s, *, lr):
+    r"""Diffusion, combine then adapt (CTA): its φ are the iterates of `atc`, and x ends one gradient step away from them.
+
+    .. math::
+        \phi^k &= W x^k \\
+        x^{k+1} &= \phi^k - \alpha \nabla f(\phi^k)
+
+    Chen, Sayed, *Diffusion adaptation strategies for distributed optimization and learning over networks*, 2012,
+    https://arxiv.org/abs/1111.0034
+    """
+    phi = net.mix(x)
+    return phi - lr * grad(phi)

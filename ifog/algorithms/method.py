@@ -26,10 +26,11 @@ import torch
 
 from ..errors import ArgumentError, MethodError
 from ..network import Network
-from .needs import NEEDS, Need
+from .needs import NEEDS, TWO_BUFFERS, Need, two_buffers
+from .parameters import DOMAINS
 
-Start = Callable[[Network, torch.Tensor], torch.Tensor]
-"""How a part of the memory begins."""
+Start = Callable[..., torch.Tensor]
+"""How a part of the memory begins: a function of net, x and those parameters of the method that it names after a ``*``."""
 
 _register: dict[str, Method] = {}
 
@@ -87,9 +88,12 @@ class Method:
         """One iteration: the next iterates."""
         return self.function(net, x, grad, s, **parameters)
 
-    def start(self, net: Network, x: torch.Tensor) -> Memory:
+    def start(self, net: Network, x: torch.Tensor, **parameters: Any) -> Memory:
         """The memory before the first iteration, which starts from x."""
-        return Memory({name: begin(net, x) for name, begin in self.memory.items()})
+        known = {**self.parameters, **parameters}
+        return Memory(
+            {name: begin(net, x, **{key: known[key] for key in _parameters(begin)}) for name, begin in self.memory.items()}
+        )
 
     def check(self, net: Network, **parameters: Any) -> dict[str, Any]:
         """Refuse a topology that does not fit or a parameter that is wrong; else the parameters, defaults included."""
@@ -101,10 +105,11 @@ class Method:
         for name in self.needs:
             need = NEEDS[name]
             if not need.holds(net.topology):
-                raise MethodError(f"{self.name} needs {need.words}, and {net.topology.label} is not: {need.advice}")
+                advice = TWO_BUFFERS if two_buffers(net.topology) else need.advice
+                raise MethodError(f"{self.name} on {net.topology.label}: it needs {need.words}; {advice}")
 
     def check_parameters(self, **parameters: Any) -> dict[str, Any]:
-        """Refuse a parameter that is missing, unknown or no finite number."""
+        """Refuse a parameter that is missing, unknown or out of bounds; the others, with their defaults."""
         for name, value in parameters.items():
             if name not in self.parameters:
                 near = difflib.get_close_matches(name, self.parameters, 1)
@@ -112,9 +117,13 @@ class Method:
                 raise ArgumentError(f"{self.name} has no parameter {name!r}: {known}")
             if isinstance(value, float | int) and not math.isfinite(value):
                 raise ArgumentError(f"{name}={value} of {self.name}: give a finite number")
+            domain = DOMAINS.get(name)
+            if domain is not None and not domain.holds(value):
+                raise ArgumentError(f"{name}={value!r:.60} of {self.name}: give {domain.words}, e.g. {name}={domain.example}")
         missing = [name for name, default in self.parameters.items() if default is REQUIRED and name not in parameters]
         if missing:
-            raise ArgumentError(f"{self.name} needs {missing[0]}: give it, e.g. {missing[0]}=0.1")
+            example = DOMAINS[missing[0]].example if missing[0] in DOMAINS else "0.1"
+            raise ArgumentError(f"{self.name} needs {missing[0]}: give it, e.g. {missing[0]}={example}")
         return {**{k: v for k, v in self.parameters.items() if v is not REQUIRED}, **parameters}
 
     @property
@@ -135,7 +144,7 @@ class Method:
         return next((" ".join(part.split()) for part in paragraphs if "https://" in part), "")
 
     def __repr__(self) -> str:
-        given = ", ".join(name if v is REQUIRED else f"{name}={v:g}" for name, v in self.parameters.items())
+        given = ", ".join(name if v is REQUIRED else f"{name}={v!r}" for name, v in self.parameters.items())
         return f"<method {self.name}({given})>"
 
 
@@ -196,6 +205,11 @@ def ones(net: Network, x: torch.Tensor) -> torch.Tensor:
     return torch.ones((len(x), *[1] * (x.dim() - 1)), dtype=x.dtype, device=x.device)
 
 
+def constant(value: float) -> Start:
+    """A number for each node, as a column."""
+    return lambda net, x: value * ones(net, x)
+
+
 def messages(net: Network, x: torch.Tensor) -> torch.Tensor:
     """Zeros on the edges, as if that had come before the first iteration."""
     return net.edges.empty(x)
@@ -213,6 +227,7 @@ __all__ = [
     "Method",
     "Need",
     "all",
+    "constant",
     "counts",
     "find",
     "messages",

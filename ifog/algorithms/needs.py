@@ -17,8 +17,16 @@ class Need(NamedTuple):
     advice: str
 
 
+TWO_BUFFERS = "its rounds mix two buffers a node, which is for dsgd_ceca and ceca_consensus"
+
+
+def two_buffers(topology: Schedule) -> bool:
+    """Whether its rounds are exchanges of two buffers (or there is nobody to exchange with)."""
+    return isinstance(topology[0], Exchange) if topology.n > 1 else topology.name == "ceca"
+
+
 def _weighted(topology: Schedule) -> bool:
-    return not isinstance(topology[0], Exchange)
+    return topology.n == 1 or isinstance(topology[0], Topology)
 
 
 def _row(topology: Schedule) -> bool:
@@ -50,6 +58,10 @@ def _tree(topology: Schedule) -> bool:
     )
 
 
+def _two_trees(topology: Schedule) -> bool:
+    return topology.period in (1, 2) and _tree(topology[0]) and _tree(topology[1])
+
+
 def _d2(topology: Schedule) -> bool:
     return isinstance(topology, Topology) and topology.symmetric and topology.smallest_eigenvalue > -1 / 3 + 1e-12
 
@@ -67,11 +79,12 @@ NEEDS = {
     ),
     "undirected": Need("a graph whose edges lead both ways", _undirected, _TRY),
     "tree": Need("a tree", _tree, "choose chain, star or binary_tree"),
+    "two_trees": Need("a schedule of two trees", _two_trees, "choose double_binary_tree"),
     "above_minus_one_third": Need(
         "a symmetric W with all eigenvalues above −1/3",
         _d2,
         "take the lazy one, lazy(topology), or exact_diffusion, which does",
     ),
-    "two_buffers": Need("a schedule of two buffers", lambda t: not _weighted(t), "choose ceca(n)"),
+    "two_buffers": Need("a schedule of two buffers", two_buffers, "choose ceca(n)"),
 }
 """By name, what ``@method(needs=…)`` may say."""

@@ -10,13 +10,14 @@ RelaySum, for example, is::
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import TopologyError
+from ..errors import ArgumentError, TopologyError
+from .rows import message_size
 
 if TYPE_CHECKING:
     from .network import Network, Turn
@@ -64,22 +65,31 @@ class Edges:
         """Zeros, as if that had come: of the shape of what the nodes have."""
         return torch.zeros((len(self.senders), *x.shape[1:]), dtype=x.dtype, device=x.device)
 
-    def exchange(self, messages: torch.Tensor) -> torch.Tensor:
-        """Send a message along each edge that begins here; what has come along those that end here."""
+    def exchange(self, *messages: torch.Tensor) -> Any:
+        """Send a message along each edge that begins here; what has come along those that end here.
 
-        def use(slices: dict[int, list[torch.Tensor]]) -> torch.Tensor:
-            out = torch.empty((len(self.senders), *messages.shape[1:]), dtype=messages.dtype, device=messages.device)
-            for host, (values,) in slices.items():
+        Several tensors travel as one message.
+        """
+
+        def use(slices: dict[int, list[torch.Tensor]]) -> Any:
+            came = [torch.empty((len(self.senders), *m.shape[1:]), dtype=m.dtype, device=m.device) for m in messages]
+            for host, sent in slices.items():
                 chosen = np.flatnonzero(self._from_host == host)
-                out[_index(chosen, out)] = values[_index(self._from_place[chosen], out)]
-            return out
+                for out, values in zip(came, sent, strict=True):
+                    out[_index(chosen, out)] = values[_index(self._from_place[chosen], out)]
+            return came[0] if len(came) == 1 else tuple(came)
 
         net, turn = self._net, self._turn
-        net.count(len(messages), messages)
-        arrived: torch.Tensor = net.hosts.visit(
-            [messages], turn.rows.sources, turn.dests, use, f"edges of {turn.said}", self._lengths.tolist()
+        for m in messages:
+            if len(m) != len(self.origins):
+                raise ArgumentError(
+                    f"a message has the shape {tuple(m.shape)}: its first axis is over the {len(self.origins)} edges that "
+                    f"begin here; make it with to_edges(x)"
+                )
+        net.count(len(self.origins), message_size(*messages))
+        return net.hosts.visit(
+            list(messages), turn.rows.sources, turn.dests, use, f"edges of {turn.said}", self._lengths.tolist()
         ).wait()
-        return arrived
 
     @cached_property
     def _back(self) -> Integers:

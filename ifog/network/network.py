@@ -7,6 +7,7 @@ class for both, and one order of summation, so that mixing gives the same bits i
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +20,10 @@ from ..topology.convert import as_topology
 from .edges import Edges
 from .hosts import Here, Hosts, Pending, Ranks, bounds
 from .random import Random
-from .rows import Rows
+from .rows import Rows, message_size
 
 _REMEMBERED = 1024  # rounds of a schedule whose rows are kept
+_OTHERS = 16  # other graphs that are kept
 
 
 class Network:
@@ -49,9 +51,14 @@ class Network:
         """The current iteration: all that is mixed in it is mixed with the same W."""
         self.random = Random(self, seed)
         self.device = torch.device(device)
+        self.segments: Sequence[int] | None = None
+        """How long the tensors are that lie one after the other in a row of x; None for one vector."""
         self.messages = 0
-        """Messages that the nodes hosted here have sent, and how many bytes."""
+        """Messages that the nodes hosted here have sent."""
         self.bytes = 0
+        """How much was in them: what the methods' own encoding would need."""
+        self._parent: Network | None = None
+        self._others: dict[Schedule | str, Network] = {}
         self._set(schedule)
 
     @classmethod
@@ -107,7 +114,7 @@ class Network:
         return found
 
     # -------------------------------------------------------------------------------------------------------- mixing
-    def start_mix(self, *xs: torch.Tensor) -> Pending[Any]:
+    def start_mix(self, *xs: torch.Tensor, bits: float | None = None) -> Pending[Any]:
         """`mix` that only begins: it travels until ``wait`` gives its result."""
         turn = self._turn()
         single = len(xs) == 1
@@ -116,26 +123,33 @@ class Network:
             mixed = tuple(turn.rows.weigh({host: values[i] for host, values in slices.items()}) for i in range(len(xs)))
             return mixed[0] if single else mixed
 
-        return self._visit(turn, xs, use)
+        return self._visit(turn, xs, use, bits)
 
-    def mix(self, *xs: torch.Tensor) -> Any:
-        r""":math:`x_i \leftarrow \sum_j w_{ij} x_j` with this iteration's W; several tensors travel as one message."""
-        return self.start_mix(*xs).wait()
+    def mix(self, *xs: torch.Tensor, bits: float | None = None) -> Any:
+        r""":math:`x_i \leftarrow \sum_j w_{ij} x_j` with this iteration's W; several tensors travel as one message.
 
-    def diff(self, x: torch.Tensor) -> torch.Tensor:
+        ``bits`` is what the message of one node takes if it is compressed.
+        """
+        return self.start_mix(*xs, bits=bits).wait()
+
+    def diff(self, x: torch.Tensor, *, bits: float | None = None) -> torch.Tensor:
         r""":math:`\sum_j w_{ij} (x_i - x_j)`: x − W x without its rounding errors, which long runs would add up."""
         turn = self._turn()
         used: torch.Tensor = self._visit(
-            turn, (x,), lambda slices: turn.rows.differ({host: values[0] for host, values in slices.items()}, x)
+            turn, (x,), lambda slices: turn.rows.differ({host: values[0] for host, values in slices.items()}, x), bits
         ).wait()
         return used
 
+    def own_weight(self, x: torch.Tensor) -> torch.Tensor:
+        r""":math:`w_{ii}`, what each node puts on its own value, as a column."""
+        own = torch.as_tensor(self._turn().rows.own_weights, dtype=x.dtype, device=x.device)
+        return own.view(-1, *[1] * (x.dim() - 1))
+
     def mix_pair(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One round of a schedule of two buffers, such as `ifog.topology.ceca`."""
-        graph = self.graph
-        if not isinstance(graph, Exchange):
-            raise TopologyError(f"{self._schedule.label} mixes one buffer a node: use mix(x), or choose ceca(n) as topology")
-        c = graph.coefficients
+        if self.n == 1:
+            return a, b
+        c = self._exchange.coefficients
         turn = self._turn("received")
         sent = a if c.message == "a" else b
         r = self._visit(
@@ -143,30 +157,59 @@ class Network:
         ).wait()
         return c.a_own * a + c.a_received * r, c.b_own * b + c.b_received * r
 
-    def _visit(self, turn: Turn, xs: Sequence[torch.Tensor], use: Any) -> Pending[Any]:
+    @property
+    def sends(self) -> str:
+        """Which of its two buffers, "a" or "b", each node sends in this round of a schedule of two buffers."""
+        return "a" if self.n == 1 else self._exchange.coefficients.message
+
+    @property
+    def _exchange(self) -> Exchange:
+        graph = self.graph
+        if not isinstance(graph, Exchange):
+            raise TopologyError(f"{self._schedule.label} mixes one buffer a node: use mix(x), or choose ceca(n) as topology")
+        return graph
+
+    def _visit(self, turn: Turn, xs: Sequence[torch.Tensor], use: Any, bits: float | None = None) -> Pending[Any]:
         for x in xs:
             if len(x) != len(self.nodes):
                 raise ArgumentError(
                     f"x has the shape {tuple(x.shape)}: its first axis is over the {len(self.nodes)} nodes hosted here"
                 )
-        self.count(turn.messages, *xs)
+        self.count(turn.messages, message_size(*xs) if bits is None else bits / 8)
         return self.hosts.visit(list(xs), turn.rows.sources, turn.dests, use, turn.said, self._lengths)
 
-    def count(self, messages: int, *xs: torch.Tensor) -> None:
-        """Note that nodes hosted here have sent so many messages, each with a row of every x."""
+    def count(self, messages: int, size: float) -> None:
+        """Note that nodes hosted here have sent so many messages of so many bytes."""
+        if self._parent is not None:
+            self._parent.count(messages, size)
         self.messages += messages
-        self.bytes += messages * sum(x[0].numel() * x.element_size() for x in xs if len(x))
+        self.bytes += math.ceil(messages * size)
 
     # ------------------------------------------------------------------------------------------------- over all nodes
-    def mean(self, *xs: torch.Tensor) -> Any:
-        """The exact average over all nodes, a row for each node hosted here."""
-        means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).expand(len(x), *x.shape[1:]) for x in xs)
+    def mean(self, *xs: torch.Tensor, bits: float | None = None) -> Any:
+        """The exact average over all nodes, a row for each node hosted here. It is counted as a ring allreduce."""
+        size = message_size(*xs) if bits is None else bits / 8
+        self.count(2 * (self.n - 1) * len(self.nodes), size / self.n)
+        means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).repeat(len(x), *[1] * (x.dim() - 1)) for x in xs)
         return means[0] if len(means) == 1 else means
 
-    def norm(self, x: torch.Tensor) -> torch.Tensor:
-        """The norm of each node's vector, as a column."""
-        norms: torch.Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-        return norms.view(-1, *[1] * (x.dim() - 1))
+    def per_node(self, values: Any, like: torch.Tensor) -> torch.Tensor:
+        """A number for all nodes, or n of them one for each: those of the nodes hosted here, as a column."""
+        numbers = torch.as_tensor(values, dtype=like.dtype, device=like.device).expand(self.n)
+        return numbers[self.nodes.start : self.nodes.stop].view(-1, *[1] * (like.dim() - 1))
+
+    def norm(self, x: torch.Tensor, *, order: float = 2, by: Sequence[int] | None = None) -> torch.Tensor:
+        """The norm of each node's vector, as a column.
+
+        ``by=net.segments`` gives the norms of the tensors inside it instead, each repeated over the tensor's numbers.
+        """
+        if by is None:
+            norms: torch.Tensor = torch.linalg.vector_norm(x.flatten(1), order, dim=1)
+            return norms.view(-1, *[1] * (x.dim() - 1))
+        if sum(by) != x.shape[1]:
+            raise ArgumentError(f"by={list(by)!r:.60}: the tensors have {sum(by)} numbers, and a row of x has {x.shape[1]}")
+        parts = torch.split(x, list(by), dim=1)
+        return torch.cat([torch.linalg.vector_norm(p, order, dim=1, keepdim=True).expand_as(p) for p in parts], dim=1)
 
     # --------------------------------------------------------------------------------------------------------- others
     @property
@@ -179,8 +222,14 @@ class Network:
 
     def on(self, topology: Any) -> Network:
         """The same nodes on another graph, in the same iteration: for double trees and hierarchies."""
-        other = Network(topology, self.n, hosts=self.hosts, seed=self.random.seed, device=self.device)
-        other.round, other._began = self.round, 0
+        key = topology if isinstance(topology, str | Schedule) else as_topology(topology, self.n)
+        other = self._others.get(key)
+        if other is None:
+            if len(self._others) >= _OTHERS:
+                self._others.clear()
+            other = self._others[key] = Network(key, self.n, hosts=self.hosts, device=self.device)
+            other.random, other._parent = self.random, self
+        other.round = self.round
         return other
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ node gets the same bits whether all n nodes are hosted here or only this one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -48,6 +49,14 @@ class Rows:
     def sources(self) -> list[int]:
         """The hosts whose values are needed, ascending."""
         return [int(host) for host in np.unique(self.hosts)]
+
+    @cached_property
+    def own_weights(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """What each node puts on its own value."""
+        own = np.zeros(self.high - self.low)
+        here = self.nodes == self.receivers + self.low
+        own[self.receivers[here]] = self.weights[here]
+        return own
 
     def weigh(self, slices: dict[int, torch.Tensor]) -> torch.Tensor:
         """W x, for the nodes of these rows; ``slices`` are the values that each host has."""
@@ -115,6 +124,11 @@ class Rows:
             nodes = np.flatnonzero(lengths > position)
             found.append((self.starts[nodes] + position, nodes))
         return found
+
+
+def message_size(*xs: torch.Tensor) -> int:
+    """The bytes of a row of each: what a node sends to a neighbour."""
+    return sum(math.prod(x.shape[1:]) * x.element_size() for x in xs)
 
 
 def _column(weights: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
