@@ -78,12 +78,7 @@ class Network:
 
     @topology.setter
     def topology(self, topology: Any) -> None:
-        schedule = _schedule(topology, self.n)
-        if schedule.n != self.n:
-            raise TopologyError(
-                f"topology {schedule.label} has {schedule.n} nodes, and the network {self.n}: build it with n={self.n}"
-            )
-        self._set(schedule)
+        self._set(_schedule(topology, self.n))
 
     def _set(self, schedule: Schedule) -> None:
         self._schedule = schedule
