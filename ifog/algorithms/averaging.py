@@ -1,7 +1,7 @@
 """Averaging without gradients: from each node's own value to the mean of all.
 
 Random pairs, matchings, one-peer graphs and hierarchies are `consensus` on such a topology: ``random_edge``,
-``random_matching``, ``one_peer_exponential``, ``hierarchical``.
+``random_matching``, ``one_peer_exponential``, ``hierarchical(machines, local)``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Gradient descent with neighbours: simple, and biased by the step size where nodes differ.
 
-On ``hierarchical(n)`` these are hierarchical averaging; with steps that shrink like 1/√k they reach the optimum.
+On ``hierarchical(machines, local)`` these are hierarchical averaging; with steps that shrink like 1/√k they reach the optimum.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The exact mean: in every step as data centres do, now and then as federated learning does, or between rounds of gossip.
 
-Averaging in two levels, inside a machine and between machines, is `ifog.algorithms.atc` on ``hierarchical(n)``.
+Averaging in two levels, inside a machine and between machines, is `ifog.algorithms.atc` on ``hierarchical(machines, local)``.
 """
 
 from __future__ import annotations

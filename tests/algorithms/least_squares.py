@@ -1,6 +1,6 @@
 """Least squares that differ between nodes: a problem of which everything is known, and a driver for methods on it."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -30,11 +30,19 @@ class LeastSquares:
     def _set(self, H, c):
         self.H, self.c = H, c
         self.n, self.d = c.shape
-        self.optimum = self.weighted(np.ones(self.n))
         self.L = max(np.linalg.eigvalsh(h)[-1] for h in self.H)
         self.mu = np.linalg.eigvalsh(self.H.mean(0))[0]
-        self.b2 = (self.G(np.tile(self.optimum, (self.n, 1))) ** 2).sum(1).mean()
         self._tensors = {}
+
+    @cached_property
+    def optimum(self):
+        """x*."""
+        return self.weighted(np.ones(self.n))
+
+    @cached_property
+    def b2(self):
+        """How much the nodes differ: the mean of ‖∇fᵢ(x*)‖²."""
+        return (self.G(np.tile(self.optimum, (self.n, 1))) ** 2).sum(1).mean()
 
     def weighted(self, p):
         """The optimum of Σ pᵢ fᵢ."""

@@ -139,7 +139,13 @@ def test_a_step_that_changes_leaves_the_exact_exact(name):
     lr = step(name)["lr"]
     topology = claim.topology(problem.n)
     x = iterate(
-        name, problem, topology, 6 * claim.steps, each=lambda k, x, s: {"lr": lr / 10 if k >= 15 else lr}, lr=lr, **claim.parameters
+        name,
+        problem,
+        topology,
+        6 * claim.steps,
+        each=lambda k, x, s: {"lr": lr / 10 if k >= 15 else lr},
+        lr=lr,
+        **claim.parameters,
     )
     assert problem.error(x) < 1e-7
 
@@ -202,7 +208,8 @@ def test_wrong_parameters_are_refused_by_name(name):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": 1}, {"H": 0}, {"H": 2.5}, {"mode": "all"}, {"p": 0}, {"tau": -1}, {"levels": 0}, {"gamma": 2}, {"lr": "a"}]
+    "wrong",
+    [{"beta": 1}, {"H": 0}, {"H": 2.5}, {"mode": "all"}, {"p": 0}, {"tau": -1}, {"levels": 0}, {"gamma": 2}, {"lr": "a"}],
 )
 def test_parameters_out_of_bounds_are_refused(wrong):
     (name,) = wrong
