@@ -72,6 +72,11 @@ class Edges:
         """
 
         def use(slices: dict[int, list[torch.Tensor]]) -> Any:
+            if len(slices) == 1:
+                ((host, sent),) = slices.items()
+                place = _index(self._from_place, sent[0])
+                came = [values.index_select(0, place) for values in sent]
+                return came[0] if len(came) == 1 else tuple(came)
             came = [torch.empty((len(self.senders), *m.shape[1:]), dtype=m.dtype, device=m.device) for m in messages]
             for host, sent in slices.items():
                 chosen = np.flatnonzero(self._from_host == host)

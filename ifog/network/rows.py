@@ -69,11 +69,17 @@ class Rows:
         r""":math:`\sum_j w_{ij} (x_i - x_j)`, formed edge by edge: exact where the nodes agree."""
         total = torch.zeros_like(own)
         values, where = self._gathered(slices)
-        for edges, nodes in self._positions:
-            weights = torch.as_tensor(self.weights[edges], dtype=own.dtype, device=own.device)
+        for edges, nodes in self._neighbours:
+            everybody = len(nodes) == len(own)
             to = torch.as_tensor(nodes, device=own.device)
-            term = own[to] - values[torch.as_tensor(where[edges], device=own.device)]
-            total.index_add_(0, to, term.mul_(_column(weights, term)))
+            weights = torch.as_tensor(self.weights[edges], dtype=own.dtype, device=own.device)
+            heard = values.index_select(0, torch.as_tensor(where[edges], device=own.device))
+            term = torch.sub(own if everybody else own.index_select(0, to), heard, out=heard)
+            term.mul_(_column(weights, term))
+            if everybody:
+                total.add_(term)
+            else:
+                total.index_add_(0, to, term)
         return total
 
     # ----------------------------------------------------------------------------------------------------------- how
@@ -124,6 +130,17 @@ class Rows:
             nodes = np.flatnonzero(lengths > position)
             found.append((self.starts[nodes] + position, nodes))
         return found
+
+    @cached_property
+    def _neighbours(
+        self,
+    ) -> list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+        """The same without the nodes' own terms."""
+        found = []
+        for edges, nodes in self._positions:
+            others = self.nodes[edges] != nodes + self.low
+            found.append((edges[others], nodes[others]))
+        return [(edges, nodes) for edges, nodes in found if len(edges)]
 
 
 def message_size(*xs: torch.Tensor) -> int:

@@ -43,7 +43,7 @@ def end(name, lr, topology, steps=4000, **parameters):
     return iterate(name, ls16(), topology, steps, lr=lr, **parameters).numpy()
 
 
-@pytest.mark.parametrize("topology", [RING, EXPONENTIAL], ids=str)
+@pytest.mark.parametrize("topology", [RING, EXPONENTIAL], ids=lambda graph: graph.label)
 @pytest.mark.parametrize(("name", "plain", "factor"), [("dmsgd", atc, 10), ("awc_dmsgd", awc, 10), ("qg_dmsgd", atc, 1)])
 def test_momentum_ends_where_a_method_without_it_ends(name, plain, factor, topology):
     same(end(name, LR, topology), plain(ls16(), topology.W, factor * LR), 1e-10)
@@ -53,7 +53,7 @@ def test_decentlam_ends_where_atc_ends():
     same(end("decentlam", LR, RING), atc(ls16(), RING.W, LR), 1e-10)
 
 
-@pytest.mark.parametrize("topology", [RING, EXPONENTIAL], ids=str)
+@pytest.mark.parametrize("topology", [RING, EXPONENTIAL], ids=lambda graph: graph.label)
 def test_doubly_averaged_momentum_ends_at_its_own_point(topology):
     problem = ls16()
     target = doubly_averaged(problem, topology.W, LR)

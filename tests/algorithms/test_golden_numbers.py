@@ -13,17 +13,13 @@ RING, EXPONENTIAL = t.ring(16), t.exponential(16)
 
 def test_sixteen_nodes():
     problem = ls16()
-    assert problem.L == pytest.approx(2.71378335, abs=1e-8)
-    assert problem.mu == pytest.approx(0.74404303, abs=1e-8)
-    assert problem.b2 == pytest.approx(10.65351444, abs=1e-8)
+    assert [problem.L, problem.mu, problem.b2] == pytest.approx([2.71378335, 0.74404303, 10.65351444], abs=1e-8)
     np.testing.assert_allclose(problem.optimum[:3], [0.1720887, 0.06017359, 0.68427434], atol=1e-8)
 
 
 def test_four_nodes():
     problem = ls4()
-    assert problem.L == pytest.approx(2.16944838, abs=1e-8)
-    assert problem.mu == pytest.approx(0.63512170, abs=1e-8)
-    assert problem.b2 == pytest.approx(1.43094456, abs=1e-8)
+    assert [problem.L, problem.mu, problem.b2] == pytest.approx([2.16944838, 0.63512170, 1.43094456], abs=1e-8)
     np.testing.assert_allclose(problem.optimum, [0.31865858, 1.60054685, 0.28016977], atol=1e-8)
 
 
@@ -103,7 +99,7 @@ def test_local_steps_drift(H, err):
 # ---- how large a step may be, for equal Hessians ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("topology", [t.ring(16), t.star(8), t.lazy(t.ring(16))], ids=str)
+@pytest.mark.parametrize("topology", [t.ring(16), t.star(8), t.lazy(t.ring(16))], ids=lambda graph: graph.label)
 @pytest.mark.parametrize(
     ("method", "limit"),
     [
