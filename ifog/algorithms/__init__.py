@@ -51,6 +51,7 @@ from .compress import qsgd as qsgd
 from .compress import random_k as random_k
 from .compress import scaled_sign as scaled_sign
 from .compress import top_k as top_k
+from .method import NEEDS as NEEDS
 from .method import REQUIRED as REQUIRED
 from .method import Gradient as Gradient
 from .method import Memory as Memory

@@ -53,8 +53,8 @@ def chebyshev(net, x, grad, s):
     networks*, 2017, https://arxiv.org/abs/1702.08704
     """
     rho = net.topology.rho
-    part = torch.where(s.omega > 1, rho**2 / 4, rho**2 / 2)  # ω₀ = 0 and ω₁ = 1 come before the recursion proper
-    s.omega = 1 / (1 - part * s.omega)
+    part = torch.where(s.omega > 1, s.omega / 4, s.omega / 2)  # ω₀ = 0 and ω₁ = 1 come before the recursion proper
+    s.omega = 1 / (1 - rho**2 * part)
     new = s.omega * net.mix(x) + (1 - s.omega) * s.before
     s.before = x
     return new

@@ -29,7 +29,7 @@ def extra(net, x, grad, s, *, lr):
     return new
 
 
-@method(needs="above_minus_one_third", before=start, step=zeros)
+@method(needs=("symmetric", "static", "above_minus_one_third"), before=start, step=zeros)
 def extra_slide(net, x, grad, s, *, lr):
     r"""EXTRA as slides print it, with V = (I + W)/2 written as one matrix; ends at the optimum, up to rounding that adds up.
 
@@ -64,7 +64,7 @@ def exact_diffusion(net, x, grad, s, *, lr):
     return z - r
 
 
-@method(needs="above_minus_one_third", d=zeros)
+@method(needs=("symmetric", "static", "above_minus_one_third"), d=zeros)
 def d2(net, x, grad, s, *, lr):
     r"""D²: exact diffusion with W itself in place of (I + W)/2; ends at the optimum itself.
 
@@ -82,20 +82,20 @@ def d2(net, x, grad, s, *, lr):
 
 
 @method(needs=("symmetric", "static"), d=zeros)
-def nids(net, x, grad, s, *, lr):
-    r"""NIDS: exact with a step of each node's own, αᵢ up to 2/Lᵢ (lr is one number, or n of them); ends at the optimum itself.
+def nids(net, x, grad, s, *, lr, relative=1.0):
+    r"""NIDS: exact with a step of each node's own, α times one of n numbers, up to 2/Lᵢ; ends at the optimum itself.
 
     .. math::
-        z^k &= x^k - \Lambda \nabla f(x^k) - d^k, \qquad \Lambda = \mathrm{diag}(\alpha_1 \dots \alpha_n) \\
-        x^{k+1} &= z^k - c \Lambda (I - W)\, z^k, \qquad c = 1 / (2 \max_i \alpha_i) \\
+        z^k &= x^k - \alpha \Lambda \nabla f(x^k) - d^k, \qquad \Lambda = \mathrm{diag}(\text{relative}) \\
+        x^{k+1} &= z^k - c \Lambda (I - W)\, z^k, \qquad c = 1 / (2 \max_i \Lambda_{ii}) \\
         d^{k+1} &= d^k + c \Lambda (I - W)\, z^k, \qquad d^0 = 0
 
     Li, Shi, Yan, *A decentralized proximal-gradient method with network independent step-sizes and separated convergence
     rates*, 2019, https://arxiv.org/abs/1704.07807
     """
-    steps = torch.as_tensor(lr, dtype=torch.float64)
-    c_steps = steps / steps.max() / 2 if steps.max() > 0 else 1 / 2
-    z = x - net.per_node(steps, x) * grad() - s.d
-    r = net.per_node(c_steps, x) * net.diff(z)
+    Lambda = net.per_node(relative, x)
+    c = 1 / (2 * torch.as_tensor(relative).max())
+    z = x - lr * Lambda * grad() - s.d
+    r = c * Lambda * net.diff(z)
     s.d = s.d + r
     return z - r

@@ -83,7 +83,7 @@ NEEDS = {
     "above_minus_one_third": Need(
         "a symmetric W with all eigenvalues above −1/3",
         _d2,
-        "take the lazy one, lazy(topology), or exact_diffusion, which does",
+        "take lazy(topology), or extra or exact_diffusion, which do so themselves",
     ),
     "two_buffers": Need("a schedule of two buffers", two_buffers, "choose ceca(n)"),
 }

@@ -25,24 +25,22 @@ def _whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _steps(value: Any) -> bool:
-    if _number(value):
-        return bool(value >= 0)
+def _positive(value: Any) -> bool:
     try:
-        steps = torch.as_tensor(value, dtype=torch.float64)
+        values = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         return False
-    return bool(((steps >= 0) & steps.isfinite()).all())
+    return bool(((values > 0) & values.isfinite()).all())
 
 
 def _compressor(value: Any) -> bool:
     return callable(value) and all(hasattr(value, name) for name in ("bits", "delta", "unbiased"))
 
 
-_STEP = Domain("a step size, not negative", _steps, "0.1")
 _SHARE = Domain("a number from 0 on and below 1", lambda v: _number(v) and 0 <= v < 1, "0.9")
 DOMAINS = {
-    "lr": _STEP,
+    "lr": Domain("a step size, not negative", lambda v: _number(v) and v >= 0, "0.1"),
+    "relative": Domain("a number above 0, or one for each node", _positive, "1.0"),
     "beta": _SHARE,
     "mu": _SHARE,
     "alpha": Domain("a number above 0", lambda v: _number(v) and v > 0, "1.0"),

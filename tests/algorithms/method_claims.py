@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from least_squares import ls16
+from quadratics import ls16
 
 from ifog import algorithms
 from ifog import topology as t
@@ -97,8 +97,8 @@ CLAIMS = {
     "sgp": Claim(directed, 0.02, 2500, "like α", 0.02),
     "subgradient_push": Claim(directed, 0.02, 2500, "like α", 0.05),
     "overlap_sgp": Claim(t.exponential, 0.02, 4000, "like α", 0.05),
-    "allreduce_sgd": Claim(t.ring, 0.2, 500, "optimum"),
-    "parameter_server": Claim(t.ring, 0.2, 500, "optimum"),
+    "allreduce_sgd": Claim(t.ring, 0.2, 700, "optimum"),
+    "parameter_server": Claim(t.ring, 0.2, 700, "optimum"),
     "local_sgd": Claim(t.ring, 0.05, 1500, "like α", 0.1),
     "gossip_pga": Claim(t.ring, 0.05, 1500, "like α", 0.1),
     "proxskip": Claim(t.ring, 1.0, 3000, "optimum"),

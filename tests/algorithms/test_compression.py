@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from least_squares import LeastSquares, iterate, ls16
 from method_claims import choco
+from quadratics import LeastSquares, iterate, ls16
 
 from ifog import algorithms
 from ifog import topology as t

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from least_squares import LeastSquares, iterate, ls4, ls16
 from method_claims import atc, awc
+from quadratics import LeastSquares, iterate, ls4, ls16
 
 from ifog import topology as t
 

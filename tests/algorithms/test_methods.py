@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from least_squares import iterate, ls4, ls8, ls16
 from method_claims import CLAIMS, step
+from quadratics import iterate, ls4, ls8, ls16
 
 from ifog import algorithms
 from ifog import topology as t
@@ -160,7 +160,8 @@ WRONG = {
     "static": (t.one_peer_hypercube, "it needs the same W in every round; choose a fixed graph"),
     "tree": (t.ring, "it needs a tree; choose chain, star or binary_tree"),
     "two_trees": (t.ring, "it needs a schedule of two trees; choose double_binary_tree"),
-    "above_minus_one_third": (t.ring, "eigenvalues above −1/3; take the lazy one"),
+    "above_minus_one_third": (t.ring, "eigenvalues above −1/3; take lazy"),
+    "undirected": (t.directed_ring, "try ring, grid or symmetric_exponential"),
     "two_buffers": (t.ring, r"it needs a schedule of two buffers; choose ceca\(n\)"),
 }
 
@@ -185,9 +186,12 @@ def test_on_a_schedule_of_two_buffers_the_advice_is_what_works_there():
         algorithms.dgd.check_topology(Network("ceca", 8))
 
 
-def test_every_need_is_known_to_these_tests():
-    needed = {need for made in METHODS.values() for need in made.needs}
-    assert needed <= set(WRONG)
+@pytest.mark.parametrize("need", algorithms.NEEDS)
+def test_every_need_is_met_by_what_it_advises_and_not_by_what_it_refuses(need):
+    make, _ = WRONG[need]
+    fits = {"tree": "chain", "two_trees": "double_binary_tree", "two_buffers": "ceca"}.get(need, "symmetric_exponential")
+    assert algorithms.NEEDS[need].holds(t.make(fits, 8))
+    assert not algorithms.NEEDS[need].holds(make(8))
 
 
 @every

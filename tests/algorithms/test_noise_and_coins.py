@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from least_squares import LeastSquares, iterate, ls16
+from quadratics import LeastSquares, iterate, ls16
 
 from ifog import topology as t
 from ifog.network import Network

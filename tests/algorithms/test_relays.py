@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from least_squares import LeastSquares, iterate
+from quadratics import LeastSquares, iterate
 
 from ifog import topology as t
 

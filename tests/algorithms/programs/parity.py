@@ -1,4 +1,4 @@
-"""Every method on the ranks of an MPI world, beside its simulation in this process: `tests/algorithms/test_parity.py`."""
+"""Every method on the ranks of an MPI world, beside its simulation in this process: `tests/network/test_on_ranks.py`."""
 
 import sys
 import warnings
@@ -9,8 +9,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from least_squares import iterate, ls8
 from method_claims import CLAIMS, step
+from quadratics import iterate, ls8
 
 import ifog
 from ifog import algorithms
