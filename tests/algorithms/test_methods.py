@@ -189,8 +189,13 @@ def test_on_a_schedule_of_two_buffers_the_advice_is_what_works_there():
 @pytest.mark.parametrize("need", algorithms.NEEDS)
 def test_every_need_is_met_by_what_it_advises_and_not_by_what_it_refuses(need):
     make, _ = WRONG[need]
-    fits = {"tree": "chain", "two_trees": "double_binary_tree", "two_buffers": "ceca"}.get(need, "symmetric_exponential")
-    assert algorithms.NEEDS[need].holds(t.make(fits, 8))
+    fits = {
+        "tree": t.chain(8),
+        "two_trees": t.double_binary_tree(8),
+        "two_buffers": t.ceca(8),
+        "above_minus_one_third": t.lazy(t.ring(8)),
+    }
+    assert algorithms.NEEDS[need].holds(fits.get(need, t.symmetric_exponential(8)))
     assert not algorithms.NEEDS[need].holds(make(8))
 
 
