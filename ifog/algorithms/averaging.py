@@ -115,6 +115,8 @@ def ceca_consensus(net, x, grad, s):
     .. math::
         (a^{k+1}, b^{k+1}) = A_k\, (a^k, b^k), \qquad x = a
 
+    A_k is a round of ``ceca(n)``: each node takes one of the two buffers of one other node into both of its own.
+
     Ding, Jin, Ying, Yuan, Yin, *DSGD-CECA: Decentralized SGD with communication-optimal exact consensus algorithm*, 2023,
     https://arxiv.org/abs/2306.00256
     """

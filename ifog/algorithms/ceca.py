@@ -13,6 +13,8 @@ def dsgd_ceca(net, x, grad, s, *, lr):
         g &= \nabla f(x^k) \text{ in rounds that send } a, \text{ else } \nabla f(\hat x^k) \\
         (x^{k+1}, \hat x^{k+1}) &= A_k\, (x^k - \alpha g,\; \hat x^k - \alpha g)
 
+    A_k is a round of ``ceca(n)`` on the buffers a and b.
+
     Ding, Jin, Ying, Yuan, Yin, *DSGD-CECA: Decentralized SGD with communication-optimal exact consensus algorithm*, 2023,
     https://arxiv.org/abs/2306.00256
     """

@@ -190,8 +190,10 @@ class Network:
 
     def per_node(self, values: Any, like: torch.Tensor) -> torch.Tensor:
         """A number for all nodes, or n of them one for each: those of the nodes hosted here, as a column."""
-        numbers = torch.as_tensor(values, dtype=like.dtype, device=like.device).expand(self.n)
-        return numbers[self.nodes.start : self.nodes.stop].view(-1, *[1] * (like.dim() - 1))
+        numbers = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+        if numbers.shape not in ((), (1,), (self.n,)):
+            raise ArgumentError(f"numbers of the shape {tuple(numbers.shape)}: give one, or one for each of the {self.n} nodes")
+        return numbers.expand(self.n)[self.nodes.start : self.nodes.stop].view(-1, *[1] * (like.dim() - 1))
 
     def norm(self, x: torch.Tensor, *, order: float = 2, by: Sequence[int] | None = None) -> torch.Tensor:
         """The norm of each node's vector, as a column.

@@ -186,6 +186,29 @@ def test_on_a_schedule_of_two_buffers_the_advice_is_what_works_there():
         algorithms.dgd.check_topology(Network("ceca", 8))
 
 
+@pytest.mark.parametrize(
+    ("name", "topology", "aL"),
+    [
+        ("exact_diffusion", t.exponential(16), 0.1),
+        ("decentlam", t.exponential(16), 0.01),
+        ("decentlam", t.one_peer_exponential(16), 0.01),
+        ("d2", t.grid(16), 0.1),
+        ("extra_slide", t.grid(16), 0.1),
+    ],
+    ids=lambda value: getattr(value, "label", None),
+)
+def test_what_is_refused_would_diverge(name, topology, aL):
+    problem, made, net = ls16(), METHODS[name], Network(topology)
+    with pytest.raises(MethodError):
+        made.check_topology(net)
+    x = torch.zeros(16, 10, dtype=torch.float64)
+    s = made.start(net, x)
+    for _ in range(3000):
+        x = made(net, x, lambda x=x: problem.gradient(x, net.nodes), s, lr=aL / problem.L)
+        net.advance()
+    assert not float(x.abs().max()) < 1e3  # or no number at all
+
+
 @pytest.mark.parametrize("need", algorithms.NEEDS)
 def test_every_need_is_met_by_what_it_advises_and_not_by_what_it_refuses(need):
     make, _ = WRONG[need]

@@ -181,6 +181,8 @@ def test_one_number_or_one_for_each_node():
     net, x = Network("ring", 8), values(8)
     assert torch.equal(net.per_node(0.5, x), torch.full((8, 1), 0.5, dtype=torch.float64))
     assert torch.equal(net.per_node(range(8), x)[:, 0], torch.arange(8.0, dtype=torch.float64))
+    with pytest.raises(ArgumentError, match=r"the shape \(7,\): give one, or one for each of the 8 nodes"):
+        net.per_node(range(7), x)
 
 
 # ---- random numbers --------------------------------------------------------------------------------------------------
