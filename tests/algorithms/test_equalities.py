@@ -110,6 +110,20 @@ def test_quasi_global_momentum_as_the_paper_writes_it():
     same(history("qg_dmsgd"), recursion(step), 1e-11)
 
 
+def test_slow_momentum_as_the_paper_writes_it():
+    u, x0 = 0.0, np.zeros((16, 10))
+
+    def step(k, x, before, g, g_before, W):
+        nonlocal u, x0
+        new = W @ (x - LR * g)
+        if (k + 1) % 4 == 0:
+            u = 0.6 * u + (x0 - new.mean(0)) / LR
+            new = x0 = x0 - 0.5 * LR * u
+        return new
+
+    same(history("slowmo", H=4, alpha=0.5, beta=0.6), recursion(step), 1e-12)
+
+
 @pytest.mark.parametrize("parameters", [{}, {"beta": 0.5, "alpha": 0.5}, {"beta": 0.0}])
 def test_slow_momentum_ends_where_periodic_averaging_ends(parameters):
     end_of = end("gossip_pga", 5 * LR, RING, 2400, H=12)
