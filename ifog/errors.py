@@ -5,6 +5,7 @@
     IfogError
     ├── TopologyError    a graph, a weight or a size that cannot be (also a ValueError)
     ├── ProblemError     an objective, its data or an iterate that cannot be (also a ValueError)
+    ├── MethodError      a method that does not fit the topology, or is none (also a ValueError)
     ├── SetupError       something is missing on this machine, e.g. an MPI
     ├── ArgumentError    an argument that a call on the ranks cannot take (also a ValueError)
     └── CommError        the ranks could not finish what they were doing together
@@ -32,6 +33,10 @@ class TopologyError(IfogError, ValueError):
 
 class ProblemError(IfogError, ValueError):
     """An objective, its data or an iterate that cannot be."""
+
+
+class MethodError(IfogError, ValueError):
+    """A method that does not fit the topology, is not there, or is made wrongly."""
 
 
 class SetupError(IfogError, RuntimeError):

@@ -160,6 +160,49 @@ static PyObject *weighted_sum(PyObject *self, PyObject *const *args, Py_ssize_t 
     return result;
 }
 
+/* sum_rows(out, terms, weights, starts, rows, row_bytes, width, panel): row after row, the weighted sum of the rows whose
+ * addresses lie in `terms` from starts[row] to starts[row + 1]. All rows' first `panel` bytes come first, then the next: so what
+ * several rows share is still in the cache. */
+static PyObject *sum_rows(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 8)
+        return PyErr_Format(PyExc_TypeError, "sum_rows got %zd arguments", count);
+    char *out = PyLong_AsVoidPtr(args[0]);
+    const int64_t *at = PyLong_AsVoidPtr(args[1]);
+    const double *weights = PyLong_AsVoidPtr(args[2]);
+    const int64_t *starts = PyLong_AsVoidPtr(args[3]);
+    const size_t rows = PyLong_AsSize_t(args[4]), row_bytes = PyLong_AsSize_t(args[5]), width = PyLong_AsSize_t(args[6]);
+    const size_t panel = PyLong_AsSize_t(args[7]);
+    if (PyErr_Occurred())
+        return NULL;
+    if ((width != sizeof(f32) && width != sizeof(f64)) || panel == 0 || panel % width)
+        return PyErr_Format(PyExc_ValueError, "width=%zu, panel=%zu: 4 or 8 bytes, and a multiple of them", width, panel);
+
+    int64_t most = 1;
+    for (size_t row = 0; row < rows; row++)
+        most = starts[row + 1] - starts[row] > most ? starts[row + 1] - starts[row] : most;
+    Term *terms = PyMem_Malloc((size_t)most * sizeof(Term));
+    if (!terms)
+        return PyErr_NoMemory();
+    PyThreadState *thread = PyEval_SaveThread();
+    for (size_t low = 0; low < row_bytes; low += panel) {
+        const size_t bytes = row_bytes - low < panel ? row_bytes - low : panel;
+        for (size_t row = 0; row < rows; row++) {
+            const int64_t begin = starts[row], k = starts[row + 1] - begin;
+            char *sum = out + row * row_bytes + low;
+            for (int64_t j = 0; j < k; j++)
+                terms[j] = (Term){(const char *)at[begin + j] + low, weights[begin + j]};
+            if (k == 0)
+                memset(sum, 0, bytes);
+            else
+                add_up(sum, terms, k, bytes, width == sizeof(f32) ? add_f32 : add_f64, width, 0);
+        }
+    }
+    PyEval_RestoreThread(thread);
+    PyMem_Free(terms);
+    return Py_NewRef(Py_None);
+}
+
 /* What the ranks write into the words of the board is seen in that order. */
 #define WORD(address, i) ((int64_t *)(address))[i]
 #define SHOW(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
@@ -254,6 +297,7 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
 
 static PyMethodDef methods[] = {
     {"weighted_sum", (PyCFunction)(void (*)(void))weighted_sum, METH_FASTCALL, NULL},
+    {"sum_rows", (PyCFunction)(void (*)(void))sum_rows, METH_FASTCALL, NULL},
     {"exchange", (PyCFunction)(void (*)(void))exchange, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Reals = NDArray[np.float64]
 
 try:
     from . import _kernel
@@ -105,6 +110,19 @@ def weighted_sum_at(out: int, terms: Sequence[int], weights: Sequence[float], nu
     """
     width = _REAL[dtype].itemsize
     _kernel.weighted_sum(out, terms, weights, numel * (dtype.itemsize // width), width)
+
+
+def weighted_rows_at(
+    out: int, terms: Integers, weights: Reals, starts: Integers, row_bytes: int, dtype: torch.dtype, panel: int
+) -> None:
+    """`weighted_sum_at` for many rows: row i adds up the terms from ``starts[i]`` to ``starts[i + 1]``.
+
+    All rows' first ``panel`` bytes are worked out before the next, so that what several rows share stays in the cache.
+    """
+    _kernel.sum_rows(
+        *(out, terms.ctypes.data, weights.ctypes.data, starts.ctypes.data),
+        *(len(starts) - 1, row_bytes, _REAL[dtype].itemsize, panel),
+    )
 
 
 def combine(out: torch.Tensor, terms: Sequence[torch.Tensor], op: Literal["sum", "min", "max"]) -> None:

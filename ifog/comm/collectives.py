@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from . import arithmetic
 from .operation import Call, Publication, Source, disagreement
 from .packing import Packed, Place, Segment, pickled, plain, weigh
 from .world import INLINE, Program, World
+
+T = TypeVar("T")
 
 SMALL = INLINE
 """Up to so many bytes every rank reads all the others in an allreduce; of more, each rank adds up one piece for all."""
@@ -168,6 +170,32 @@ def _gather(
     yield from lending.released()
     packed.give_back(world)
     return total.unpack(whole)
+
+
+def visit(
+    world: World, call: Call, packed: Packed, sources: Sequence[int], dests: Sequence[int], use: Callable[[list[Source]], T]
+) -> Program[T]:
+    """Let ``use`` read what the sources have, where it lies; each may have another length."""
+    return _visit(world, Publication(world, call), packed, sources, dests, use)
+
+
+def _visit(
+    world: World,
+    lending: Publication,
+    packed: Packed,
+    sources: Sequence[int],
+    dests: Sequence[int],
+    use: Callable[[list[Source]], T],
+) -> Program[T]:
+    yield from lending.free_slot()
+    lending.post(packed.lend(world, lending.slot), packed.nbytes, dests)
+    found = yield from lending.read(sources)
+    yield from lending.arrived(found)
+    result = use(found)
+    lending.mark(sources)
+    yield from lending.released()
+    packed.give_back(world)
+    return result
 
 
 def objects(world: World, call: Call, value: Any, sources: Sequence[int], dests: Sequence[int]) -> Program[list[Any]]:

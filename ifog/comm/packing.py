@@ -76,7 +76,7 @@ class Packed:
     """The tensors of one call, and how they lie in its row of bytes."""
 
     __slots__ = (
-        *("_starts", "arrays", "block", "device", "dtype", "form", "given"),
+        *("starts", "arrays", "block", "device", "dtype", "form", "given"),
         *("nbytes", "road", "segments", "shape", "staged", "tensors", "what"),
     )
     block: Block | None
@@ -110,7 +110,7 @@ class Packed:
         self.what: tuple[Any, ...] = (dtype, tensor.shape)
         self.staged = -1
         self.road: Road | None = None
-        self._starts = [0]
+        self.starts = [0]
 
     def _several(self, value: Any, argument: str) -> None:
         """A list, a tuple or a dict: tensors of one dtype lie side by side, so that they are added up in one go."""
@@ -134,7 +134,7 @@ class Packed:
         singles = [Packed(item, f"{argument}[{name!r}]") for name, item in zip(names, items, strict=True)]
         self.arrays = [single.form is np.ndarray for single in singles]
         self.tensors = [single.tensors[0] for single in singles]
-        self._starts = [0] * len(singles)
+        self.starts = [0] * len(singles)
         self.segments = []
         at = 0
         for dtype in dict.fromkeys(single.dtype for single in singles):
@@ -142,7 +142,7 @@ class Packed:
             begin = at
             for i, single in enumerate(singles):
                 if single.dtype is dtype:
-                    self._starts[i] = at
+                    self.starts[i] = at
                     at += single.nbytes
             self.segments.append(Segment(dtype, begin, (at - begin) // dtype.itemsize))
         self.nbytes = at
@@ -189,7 +189,7 @@ class Packed:
                 ctypes.memmove(place.address, tensor.data_ptr(), self.nbytes)  # a tenth of the time of a copy by torch
                 return
         with torch.no_grad():
-            for tensor, start in zip(self.tensors, self._starts, strict=True):
+            for tensor, start in zip(self.tensors, self.starts, strict=True):
                 if tensor.numel():
                     place.flat(tensor.dtype, start, tensor.numel()).view(tensor.shape).copy_(tensor.detach())
 
@@ -235,7 +235,7 @@ class Packed:
                 .view(tensor.dtype)
                 .view(tensor.shape)
                 .to(tensor.device)
-                for tensor, start in zip(self.tensors, self._starts, strict=True)
+                for tensor, start in zip(self.tensors, self.starts, strict=True)
             ]
         parts = [part.numpy() if array else part for part, array in zip(parts, self.arrays, strict=True)]
         return dict(zip(self.form, parts, strict=True)) if isinstance(self.form, list) else self.form(parts)
@@ -247,7 +247,7 @@ class Packed:
             return self.unpack(whole)
         if whole is not None:
             with torch.no_grad():
-                for tensor, start in zip(out.tensors, self._starts, strict=True):
+                for tensor, start in zip(out.tensors, self.starts, strict=True):
                     if len(out.tensors) > 1:
                         part = whole[start : start + tensor.numel() * tensor.dtype.itemsize].view(tensor.dtype)
                     else:

@@ -1,0 +1,67 @@
+"""Every method of the field, each a short function that reads like its formula."""
+
+# ruff: noqa: I001  (in the order of teaching, which is also the order of `all()`)
+
+from .averaging import consensus as consensus
+from .averaging import push_sum as push_sum
+from .averaging import chebyshev as chebyshev
+from .averaging import shift_register as shift_register
+from .averaging import finite_time as finite_time
+from .averaging import ceca_consensus as ceca_consensus
+from .descent import dgd as dgd
+from .descent import atc as atc
+from .descent import cta as cta
+from .exact import extra as extra
+from .exact import extra_slide as extra_slide
+from .exact import exact_diffusion as exact_diffusion
+from .exact import d2 as d2
+from .exact import nids as nids
+from .tracking import gradient_tracking as gradient_tracking
+from .tracking import semi_atc_tracking as semi_atc_tracking
+from .tracking import diging as diging
+from .tracking import push_diging as push_diging
+from .momentum import dmsgd as dmsgd
+from .momentum import awc_dmsgd as awc_dmsgd
+from .momentum import da_dmsgd as da_dmsgd
+from .momentum import qg_dmsgd as qg_dmsgd
+from .momentum import d2_dmsgd as d2_dmsgd
+from .momentum import decentlam as decentlam
+from .momentum import slowmo as slowmo
+from .push import sgp as sgp
+from .push import subgradient_push as subgradient_push
+from .push import overlap_sgp as overlap_sgp
+from .periodic import allreduce_sgd as allreduce_sgd
+from .periodic import parameter_server as parameter_server
+from .periodic import local_sgd as local_sgd
+from .periodic import gossip_pga as gossip_pga
+from .periodic import proxskip as proxskip
+from .periodic import pmsgd as pmsgd
+from .periodic import lars as lars
+from .relay import relay_sgd as relay_sgd
+from .relay import relay_double_sgd as relay_double_sgd
+from .ceca import dsgd_ceca as dsgd_ceca
+from .compressed import choco_gossip as choco_gossip
+from .compressed import choco_sgd as choco_sgd
+from .compressed import ef_sgd as ef_sgd
+from .compressed import ef_signsgd as ef_signsgd
+from .compressed import qsgd_sgd as qsgd_sgd
+from .compress import Compressor as Compressor
+from .compress import identity as identity
+from .compress import qsgd as qsgd
+from .compress import random_k as random_k
+from .compress import scaled_sign as scaled_sign
+from .compress import top_k as top_k
+from .method import NEEDS as NEEDS
+from .method import REQUIRED as REQUIRED
+from .method import Gradient as Gradient
+from .method import Memory as Memory
+from .method import Method as Method
+from .method import all as all  # noqa: A004  (read as ifog.algorithms.all())
+from .method import constant as constant
+from .method import counts as counts
+from .method import find as find
+from .method import messages as messages
+from .method import method as method
+from .method import ones as ones
+from .method import start as start
+from .method import zeros as zeros

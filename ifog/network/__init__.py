@@ -1,0 +1,3 @@
+"""How nodes exchange tensors: simulated in one process, or on the ranks of an MPI world."""
+
+from .network import Network as Network
