@@ -69,12 +69,10 @@ def _uncaught(
 
 
 def _let_the_first_speak(world: World) -> None:
-    """The error that explains the others comes first."""
-    board = world.board
+    """The error that explains the others comes first. The dead do not speak, and the launcher is about to end all."""
+    board, ranks = world.board, range(world.size)
     deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline:
-        if any(board.words[board.row(rank) + CRASHED] and board.state(rank) == ENDED for rank in range(world.size)):
-            break
+    while time.monotonic() < deadline and not any(board.state(rank) in (ENDED, DIED) for rank in ranks):
         time.sleep(0.01)
 
 
