@@ -256,7 +256,8 @@ class Road:
             if rank != me and page[_WISHES] > self._heard.get(rank, 0):
                 self._close(rank, page)
         for number, block in list(self._wished.items()):
-            if all(pages[rank][_HEARD + me] >= number for rank in block.readers):
+            # a rank that has not been introduced in this epoch may have it open since an earlier one
+            if all(rank in pages and pages[rank][_HEARD + me] >= number for rank in block.readers):
                 del self._wished[number]
                 self._free(block)
         while self._unwished and self._wishes - min(self._wished, default=self._wishes) < _PLACES - 1:

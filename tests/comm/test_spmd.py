@@ -119,7 +119,7 @@ def test_nothing_is_wrong():
 
 
 def test_when_one_rank_fails_a_test_all_do_and_it_is_shown_once(tmp_path):
-    for file in ("conftest.py", "agreement.py"):
+    for file in ("conftest.py", "agreement.py", "pretended.py"):
         shutil.copy(SPMD / file, tmp_path)
     (tmp_path / "test_trouble.py").write_text(TROUBLE)
     said, code = run(find(), 2, str(tmp_path), "--rootdir", str(tmp_path), "-c", str(ROOT / "pyproject.toml"))
