@@ -397,7 +397,6 @@ class World:
             # nobody has failed as far as the others know: this rank has, and it says so now
             error = sys.exception()
             board.fail(self.epoch, self._refused or "called ifog.recover()" if error is None else describe(error))
-        target = board.failed_epoch + 1
         for handle in list(self.pending):
             why = str(self.failure()).splitlines()[0]
             handle.abandon(_from_peer(PeerFailed(f"this call did not come to its end, and must be begun again: {why}")))
@@ -409,16 +408,21 @@ class World:
         self.pool.reclaim()
         # What a rank writes here is for good, however often it is interrupted. RECOVER: it sends nothing old any more. EPOCH:
         # it has thrown away what was sent to it, and is ready. When all are ready, some may begin before others have seen it.
+        # A rank that is interrupted when it is ready ends the new epoch before it begins: then all go on to the one after it.
         patience = Patience(self, b"ifog.recover()")
         try:
-            words[board.mine + RECOVER] = target
-            self._all_reach(RECOVER, target, patience)
-            if words[board.mine + EPOCH] < target:
-                for wire in (self.wire, self.pairs):
-                    while (source := _drained(wire)) is not None:
-                        patience.wait(~source, failing=False)
-                words[board.mine + EPOCH] = target
-            self._all_reach(EPOCH, target, patience)
+            ready = False
+            while not ready:
+                target = board.failed_epoch + 1
+                words[board.mine + RECOVER] = target
+                if not self._all_reach(RECOVER, target, patience):
+                    continue
+                if words[board.mine + EPOCH] < target:
+                    for wire in (self.wire, self.pairs):
+                        while (source := _drained(wire)) is not None:
+                            patience.wait(~source, failing=False)
+                    words[board.mine + EPOCH] = target
+                ready = self._all_reach(EPOCH, target, patience)
         finally:
             patience.over()
         self.sequence = 0
@@ -428,12 +432,16 @@ class World:
         self._stale = self._told = False
         self.epoch = target  # last: until then, every call is refused
 
-    def _all_reach(self, word: int, target: int, patience: Patience) -> None:
+    def _all_reach(self, word: int, target: int, patience: Patience) -> bool:
+        """Wait until all ranks have come so far; False if the epoch that is to begin has failed already."""
         words = self.board.words
         for peer in range(self.size):
             while words[self.board.row(peer) + word] < target:
+                if self.board.failed_epoch >= target:
+                    return False
                 self.wire.nudge()
                 patience.wait(peer, failing=False)
+        return True
 
     def key(self) -> int:
         """The key of the next publication."""

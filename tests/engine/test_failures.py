@@ -114,7 +114,7 @@ handle.wait(); ifog.barrier()
 
 
 def test_a_rank_that_fails_while_it_holds_the_mutex_of_a_window(world):
-    world.good("ifog.set_topology(ring(ifog.size())); w = ifog.Window(x)")
+    world.good("ifog.set_topology(ring(ifog.size())); w = ifog.Window(x, zero=False)")
     code = """
 if ifog.rank() == 0:
     with w.mutex():
