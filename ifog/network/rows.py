@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,13 +20,6 @@ _PANEL = 1 << 20
 """Bytes of all rows together that are worked on at once: they stay in the cache while each is read by its neighbours."""
 _LEAST = 512
 _KERNEL_DTYPES = (torch.float32, torch.float64)
-
-
-class Slice(NamedTuple):
-    """The values of some nodes with consecutive numbers, a row for each."""
-
-    low: int
-    rows: torch.Tensor
 
 
 class Rows:
