@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import Deadlock, SetupError
+from ..errors import Deadlock, SetupError, WaitWarning
+from ..topology.arguments import warn
 from .board import ranks_in_words
-from .patience import DEADLOCK_AFTER, seconds_until_warning, warn
+from .patience import DEADLOCK_AFTER, seconds_until_warning
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -121,7 +122,10 @@ def _until(done: Callable[[], bool], let_through: Callable[[], None] = lambda: N
                 raise Deadlock(f"ifog.init() waits for {ranks_in_words(gone)}, which {has} ended without ever calling ifog")
         if now > warn_at:
             warn_at = now + 3 * (now - began)
-            warn(f"ifog.init() has been waiting {now - began:.0f} s for the other ranks to call it too, or any other of ifog")
+            warn(
+                f"ifog.init() has been waiting {now - began:.0f} s for the other ranks to call it too, or any other of ifog",
+                WaitWarning,
+            )
 
 
 # --------------------------------------------------------------------------------------------------------------- MPI

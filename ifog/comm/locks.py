@@ -7,10 +7,7 @@ that serves a window holds a lock for the rank that asked.
 from __future__ import annotations
 
 import fcntl
-import struct
 import threading
-
-_FLOCK = "hhqqi4x"  # type, whence, start, length, pid: as on 64-bit Linux
 
 
 class Locks:
@@ -55,12 +52,3 @@ class Locks:
         with self._guard:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
             self._held.clear()
-
-    def owner(self, byte: int) -> int | None:
-        """The process that holds it, if it is another one."""
-        try:
-            said = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, 0, byte, 1, 0))
-        except (OSError, struct.error):
-            return None
-        kind, _, _, _, pid = struct.unpack(_FLOCK, said)
-        return None if kind == fcntl.F_UNLCK else pid

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
-import warnings
 from typing import TYPE_CHECKING
 
 from ..errors import Deadlock, SetupError, WaitWarning
+from ..topology.arguments import warn
 from .board import DIED, ENDED, GAVE_UP, IDLE, LOOKED, REFUSED, RUNNING, WAITING, WAITS_FOR, ranks_in_words
 
 if TYPE_CHECKING:
@@ -140,7 +139,10 @@ class Patience:
         if state in (IDLE, ENDED):
             doing = "at the end of its cell" if state == IDLE else "gone"
         me, call = self.world.rank, self.call.decode()
-        warn(f"rank {me} has been waiting {self.now - self.began:.0f} s for rank {peer} in {call}; rank {peer} is {doing}")
+        warn(
+            f"rank {me} has been waiting {self.now - self.began:.0f} s for rank {peer} in {call}; rank {peer} is {doing}",
+            WaitWarning,
+        )
 
     def _nobody_comes(self, peer: int, state: int) -> str:
         board, ranks, me = self.board, range(self.world.size), self.world.rank
@@ -180,11 +182,3 @@ class Patience:
             ]
             raise Deadlock(f"the ranks wait for each other in a circle: {', '.join(said)}")
         self._suspected = circle
-
-
-def warn(message: str) -> None:
-    """A `WaitWarning` that points at the line of the user."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_globals.get("__name__", "").startswith("ifog.") and frame.f_back is not None:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, WaitWarning, stacklevel=level)

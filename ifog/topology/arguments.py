@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TopologyError, TopologyWarning
+from ..errors import IfogWarning, TopologyError, TopologyWarning
 
 
 def whole(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
@@ -51,12 +51,12 @@ def share(name: str, value: Any, *, with_zero: bool = False, with_one: bool = Tr
     return number
 
 
-def warn(message: str) -> None:
-    """A `TopologyWarning` that points at the line of the user, however deep inside ifog the matter was noticed."""
+def warn(message: str, kind: type[IfogWarning] = TopologyWarning) -> None:
+    """A warning that points at the line of the user, however deep inside ifog the matter was noticed."""
     frame, level = sys._getframe(1), 2
     while frame.f_globals.get("__name__", "").startswith("ifog.") and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, TopologyWarning, stacklevel=level)
+    warnings.warn(message, kind, stacklevel=level)
 
 
 def log2_ceil(n: int) -> int:
