@@ -33,6 +33,7 @@ from .board import (
     DIED,
     ENDED,
     EPOCH,
+    FAILED,
     GAVE_UP,
     IDLE,
     PID,
@@ -144,7 +145,7 @@ class World:
         self.road: Any = None  # for tensors on devices, since the first one
         self.listeners: list[Callable[[], None]] = []  # told when a new epoch begins
         self.closed = False
-        self._stale = False  # the epoch failed before this cell began: the next call begins a new one
+        self._outdated = 0  # up to this epoch, failures belong to earlier cells: the next call begins a new one
         self._refused = ""  # why the last call was refused here, until the next one
         self._told = False  # the failure of this epoch has been raised here
         self.last_refused = 0
@@ -293,8 +294,8 @@ class World:
         if self.busy:
             raise self._in_use()
         self.forget_refusal()
-        if self.board.words[0] >= self.epoch:
-            if self.epoch < 0 or not (self._stale or self.size == 1):  # alone, there is nobody to agree with
+        while self.board.words[0] >= self.epoch:
+            if self.epoch < 0 or not (self._outdated >= self.epoch or self.size == 1):  # alone, there is nobody to agree with
                 raise self.failure()
             self.recover()
 
@@ -397,6 +398,19 @@ class World:
             # nobody has failed as far as the others know: this rank has, and it says so now
             error = sys.exception()
             board.fail(self.epoch, self._refused or "called ifog.recover()" if error is None else describe(error))
+        patience = Patience(self, b"ifog.recover()")
+        try:
+            self._begin(self.epoch + 1, patience)
+            # Interrupted when it was ready, this rank has failed in an epoch that the others began without it. No epoch is left
+            # out, not even such a one: `recover` must return as often on every rank.
+            while words[board.mine + FAILED] == self.epoch:
+                self._begin(self.epoch + 1, patience)
+        finally:
+            patience.over()
+
+    def _begin(self, epoch: int, patience: Patience) -> None:
+        """Begin this epoch, with all the other ranks."""
+        board, words = self.board, self.board.words
         for handle in list(self.pending):
             why = str(self.failure()).splitlines()[0]
             handle.abandon(_from_peer(PeerFailed(f"this call did not come to its end, and must be begun again: {why}")))
@@ -408,40 +422,26 @@ class World:
         self.pool.reclaim()
         # What a rank writes here is for good, however often it is interrupted. RECOVER: it sends nothing old any more. EPOCH:
         # it has thrown away what was sent to it, and is ready. When all are ready, some may begin before others have seen it.
-        # A rank that is interrupted when it is ready ends the new epoch before it begins: then all go on to the one after it.
-        patience = Patience(self, b"ifog.recover()")
-        try:
-            ready = False
-            while not ready:
-                target = board.failed_epoch + 1
-                words[board.mine + RECOVER] = target
-                if not self._all_reach(RECOVER, target, patience):
-                    continue
-                if words[board.mine + EPOCH] < target:
-                    for wire in (self.wire, self.pairs):
-                        while (source := _drained(wire)) is not None:
-                            patience.wait(~source, failing=False)
-                    words[board.mine + EPOCH] = target
-                ready = self._all_reach(EPOCH, target, patience)
-        finally:
-            patience.over()
+        words[board.mine + RECOVER] = epoch
+        self._all_reach(RECOVER, epoch, patience)
+        if words[board.mine + EPOCH] < epoch:
+            for wire in (self.wire, self.pairs):
+                while (source := _drained(wire)) is not None:
+                    patience.wait(~source, failing=False)
+            words[board.mine + EPOCH] = epoch
+        self._all_reach(EPOCH, epoch, patience)
         self.sequence = 0
         self.readers = list(_NO_READERS)
         for begin in self.listeners:
             begin()
-        self._stale = self._told = False
-        self.epoch = target  # last: until then, every call is refused
+        self._told = False
+        self.epoch = epoch  # last: until then, every call is refused
 
-    def _all_reach(self, word: int, target: int, patience: Patience) -> bool:
-        """Wait until all ranks have come so far; False if the epoch that is to begin has failed already."""
-        words = self.board.words
+    def _all_reach(self, word: int, epoch: int, patience: Patience) -> None:
         for peer in range(self.size):
-            while words[self.board.row(peer) + word] < target:
-                if self.board.failed_epoch >= target:
-                    return False
+            while self.board.words[self.board.row(peer) + word] < epoch:
                 self.wire.nudge()
                 patience.wait(peer, failing=False)
-        return True
 
     def key(self) -> int:
         """The key of the next publication."""
@@ -460,7 +460,8 @@ class World:
         # Another rank may have begun this very cell before this one, and failed in it already: after it was sent.
         sent = self.cell_began_at - (0.0 if cell.sent is None else time.time() - cell.sent)
         failed = board.failed_epoch
-        self._stale = failed >= self.epoch and (self._told or board.failed_at(failed) < sent)
+        if failed >= self.epoch and (self._told or board.failed_at(failed) < sent):
+            self._outdated = failed
         self.board.enter(RUNNING)
 
     def cell_ended(self, error: BaseException | None) -> None:
