@@ -32,6 +32,9 @@ from .parameters import DOMAINS
 Start = Callable[..., torch.Tensor]
 """How a part of the memory begins: a function of net, x and those parameters of the method that it names after a ``*``."""
 
+OnSwap = Callable[[Network, torch.Tensor, "Memory"], None]
+"""What is to be done with the memory when the topology is swapped, if not what `Method.swapped` does: of net, x and s."""
+
 _register: dict[str, Method] = {}
 
 
@@ -71,8 +74,14 @@ class Memory:
 class Method:
     """A function made by `method`: call it, or look at what it is."""
 
-    def __init__(self, function: Callable[..., torch.Tensor], needs: Sequence[str], memory: Mapping[str, Start]) -> None:
-        self.function = function
+    def __init__(
+        self,
+        function: Callable[..., torch.Tensor],
+        needs: Sequence[str],
+        memory: Mapping[str, Start],
+        on_swap: OnSwap | None = None,
+    ) -> None:
+        self.function, self.on_swap = function, on_swap
         self.name = function.__name__
         self.needs = tuple(needs)
         """What the topology must be, by the names of `ifog.algorithms.needs`."""
@@ -94,6 +103,16 @@ class Method:
         return Memory(
             {name: begin(net, x, **{key: known[key] for key in _parameters(begin)}) for name, begin in self.memory.items()}
         )
+
+    def swapped(self, net: Network, x: torch.Tensor, s: Memory, **parameters: Any) -> None:
+        """The topology of the network is another one now: what is remembered of edges begins anew, all else is kept."""
+        if self.on_swap is not None:
+            self.on_swap(net, x, s)
+            return
+        known = {**self.parameters, **parameters}
+        for name, begin in self.memory.items():
+            if begin in ON_EDGES:
+                setattr(s, name, begin(net, x, **{key: known[key] for key in _parameters(begin)}))
 
     def check(self, net: Network, **parameters: Any) -> dict[str, Any]:
         """Refuse a topology that does not fit or a parameter that is wrong; else the parameters, defaults included."""
@@ -156,7 +175,9 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def method(*, needs: str | Sequence[str] = (), **memory: Start) -> Callable[[Callable[..., torch.Tensor]], Method]:
+def method(
+    *, needs: str | Sequence[str] = (), on_swap: OnSwap | None = None, **memory: Start
+) -> Callable[[Callable[..., torch.Tensor]], Method]:
     """Make a method of a function, and list it in the register; ``memory`` says how each part of the memory begins."""
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     for name in wanted:
@@ -165,7 +186,7 @@ def method(*, needs: str | Sequence[str] = (), **memory: Start) -> Callable[[Cal
             raise MethodError(f"needs={name!r}: one of {', '.join(NEEDS)}" + (f"; did you mean {near[0]}?" if near else ""))
 
     def make(function: Callable[..., torch.Tensor]) -> Method:
-        made = Method(function, wanted, memory)
+        made = Method(function, wanted, memory, on_swap)
         _register[made.name] = made
         return made
 
@@ -218,6 +239,9 @@ def messages(net: Network, x: torch.Tensor) -> torch.Tensor:
 def counts(net: Network, x: torch.Tensor) -> torch.Tensor:
     """A zero on each edge."""
     return net.edges.empty(ones(net, x))
+
+
+ON_EDGES: tuple[Start, ...] = (messages, counts)
 
 
 __all__ = [

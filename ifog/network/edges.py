@@ -92,9 +92,7 @@ class Edges:
                     f"begin here; make it with to_edges(x)"
                 )
         net.count(len(self.origins), message_size(*messages))
-        return net.hosts.visit(
-            list(messages), turn.rows.sources, turn.dests, use, f"edges of {turn.said}", self._lengths.tolist()
-        ).wait()
+        return net.visit(list(messages), turn, use, f"edges of {turn.said}", self._lengths.tolist()).wait()
 
     @cached_property
     def _back(self) -> Integers:
