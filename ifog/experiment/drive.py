@@ -110,7 +110,7 @@ class Experiment:
         }
         self.run._refuse, self.run._state, self.run._extend = self._refuse, self.steps.state, self.extend
         self.run._experiment = self
-        self.watch = Stopwatch()
+        self.watch, self.waited = Stopwatch(), self.crew.waited()
         self._far = _BLOWN_UP * max(1.0, float(self.crew.start_sum(x.double().square().sum()).wait()) ** 0.5)
 
     def go(self, steps: int, *, wait: bool | None, progress: bool | None = None) -> Run:
@@ -120,7 +120,7 @@ class Experiment:
         run._over.clear()
         runs.append(run)
         bar = shown(run, progress) if self.crew.rank == 0 else None
-        records = Records(self.steps, self.crew, self.watch)
+        records = Records(self.steps, self.crew, self.watch, self.waited)
         course = Course(run, self.crew, records, self.watch, self._change, progress=bar, look=self._look)
         if wait is False or (wait is None and self.crew.size == 1 and in_notebook()):
             if self.crew.size > 1:
@@ -137,13 +137,20 @@ class Experiment:
 
     def restore(self, state: dict[str, Any], seconds: float) -> None:
         """Go on from a state that was kept."""
-        self.steps.restore(state)
+        steps, last = self.steps, self.run.records.last
+        steps.restore(state)
         self.watch = Stopwatch(seconds)
+        if last:
+            steps.net.seconds = last["wait"] + last["copy"]
+            steps.seconds = steps.net.seconds + last["compute"]
+            self.waited = self.crew.waited() - last["wait"]
 
     def _drive(self, course: Course, records: Records) -> None:
         steps, every, last = self.steps, self.every, self.run.steps
         begin = self.run.iteration
         fresh = not len(self.run.records)
+        if fresh and begin == last:
+            records.take(begin)
         for k in course:
             taken = k % every == 0 and (k > begin or fresh)
             if taken:

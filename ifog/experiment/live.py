@@ -46,6 +46,7 @@ class Run:
         """Checks a command where it is given, and raises if it cannot be."""
         self._over = threading.Event()
         self._experiment: Any = None
+        self._kept_out: list[str] = []  # parameters that its file could not hold
         self._state: Callable[[], dict[str, Any]] | None = None
         self._state_on_all: Callable[[], dict[str, Any]] | None = None
         self._extend: Callable[..., Run] | None = None

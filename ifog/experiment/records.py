@@ -63,13 +63,13 @@ class _Snapshot(NamedTuple):
 class Records:
     """Of one run, the iterates that are to be recorded."""
 
-    def __init__(self, steps: Steps, crew: Crew, watch: Stopwatch) -> None:
+    def __init__(self, steps: Steps, crew: Crew, watch: Stopwatch, waited: float) -> None:
         self._steps, self._crew, self._watch = steps, crew, watch
         self._kept: list[_Snapshot] = []
         self._stacks = True
         self._gradients: list[torch.Tensor | None] = []
         self._travelling = Travelling(crew)
-        self._waited = crew.waited()
+        self._waited = waited
         self._numbers = 2 * steps.net.n * steps.problem.d
         optimum = steps.problem._best.optimum
         self._optimum = None if optimum is None else optimum.to(steps.x.device, torch.float64)
@@ -144,16 +144,22 @@ class Records:
     def _of_the_problem(self, xs: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Σ_i f_i(x_i) of each of a stack, and what else the problem measures."""
         problem, nodes = self._steps.problem, self._steps.net.nodes
+        nothing = torch.tensor(torch.nan, dtype=torch.float64)
 
         def measured(x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             more = {name: value.double().mean() * len(nodes) for name, value in problem.metrics(x, nodes).items()}
-            return problem.loss(x, nodes).sum(dtype=torch.float64), more
+            known = problem.loss(x, nodes).sum(dtype=torch.float64) if problem.knows_loss else nothing
+            return known, more
 
         if len(xs) >= _MANY and self._stacks:
             try:
                 found: tuple[torch.Tensor, dict[str, torch.Tensor]] = torch.func.vmap(measured)(xs)
                 return found
-            except RuntimeError:  # a problem of somebody's own, with something in it that only works on plain tensors
+            except (
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ):  # a problem of somebody's own, with something in it that only works on plain tensors
                 self._stacks = False
         losses, more = zip(*map(measured, xs), strict=True)
         return torch.stack(losses), {name: torch.stack([each[name] for each in more]) for name in more[0]}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from .history import History
 from .live import Run
 
 _FORMAT, _VERSION = "ifog run", 1
+_COUNTED = ("messages", "bytes")
 
 
 def save(run: Run, path: Any) -> None:
@@ -32,6 +31,7 @@ def save(run: Run, path: Any) -> None:
     whole = None if experiment is None else _whole_state(experiment)
     if experiment is not None and experiment.crew.rank != 0:
         return
+    defaults = {} if experiment is None else experiment.steps.method.parameters
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -41,10 +41,8 @@ def save(run: Run, path: Any) -> None:
         "iteration": run.iteration,
         "marks": run.marks,
         "about": run.about,
-        "parameters": {
-            name: value for name, value in run.parameters.items() if isinstance(value, int | float | str | bool | None)
-        },
-        "others": [name for name, value in run.parameters.items() if not isinstance(value, int | float | str | bool | None)],
+        "parameters": {name: value for name, value in run.parameters.items() if _plain(value)},
+        "others": [name for name, value in run.parameters.items() if not _plain(value) and value is not defaults.get(name)],
         "history": {name: torch.tensor(values, dtype=torch.float64) for name, values in run.records.columns().items()},
         "state": whole,
         "seconds": None if experiment is None else experiment.watch(),
@@ -70,8 +68,10 @@ def load(path: Any) -> Run:
         content = torch.load(path, weights_only=True)
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise ExperimentError(f"{path}: this is no whole file of a run ({str(error).splitlines()[0]:.80})") from None
+    except Exception as error:  # noqa: BLE001  what a damaged file leads to in there, nobody can list
+        raise ExperimentError(
+            f"{path}: this is no whole file of a run ({str(error).partition(chr(10))[0] or 'it ends too early':.80})"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ExperimentError(f"{path}: this is no file of a run; run.save(path) writes one")
     if content["version"] != _VERSION:
@@ -82,7 +82,7 @@ def load(path: Any) -> Run:
     run = Run(content["name"], content["steps"], history=history, iteration=content["iteration"])
     run.status = "stopped" if content["status"] == "paused" else content["status"]
     run.marks, run.about = [tuple(mark) for mark in content["marks"]], content["about"]
-    run.parameters = content["parameters"]
+    run.parameters, run._kept_out = content["parameters"], content["others"]
     run._topology = _rebuilt(content["topology"])
     run._over.set()
     if content["error"] is not None:
@@ -150,10 +150,11 @@ def _extended(
 def _whole_state(experiment: Experiment) -> dict[str, Any]:
     """The state of all nodes, in their order: whoever loads it may host them otherwise."""
     state, crew = experiment.steps.state(), experiment.crew
+    sent = crew.start_sum(torch.tensor([state["net"][name] for name in _COUNTED])).wait().tolist()
     return {
         "x": crew.gathered(state["x"]),
         "memory": {name: crew.gathered(part) for name, part in state["memory"].items()},
-        "net": state["net"],
+        "net": {**state["net"], **dict(zip(_COUNTED, sent, strict=True))},
     }
 
 
@@ -169,7 +170,7 @@ def _sliced(state: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
         return part[begin : begin + len(like)].clone()
 
     memory = {name: own(part, experiment.steps.s[name]) for name, part in state["memory"].items()}
-    shares = {"messages": 0, "bytes": 0} if experiment.crew.rank else {}
+    shares = dict.fromkeys(_COUNTED, 0) if experiment.crew.rank else {}
     return {"x": own(state["x"], experiment.steps.x).to(net.device), "memory": memory, "net": {**state["net"], **shares}}
 
 
@@ -184,8 +185,8 @@ def _described(schedule: Schedule) -> dict[str, Any] | None:
         pass
     if isinstance(schedule, Topology):
         matrix = schedule.matrix.tocoo()
-        i, j = (torch.from_numpy(np.asarray(index, np.int64)) for index in matrix.coords)
-        return {"i": i, "j": j, "w": torch.from_numpy(np.asarray(matrix.data, float)), "n": schedule.n, "label": schedule.label}
+        i, j = (torch.tensor(np.asarray(index, np.int64)) for index in matrix.coords)
+        return {"i": i, "j": j, "w": torch.tensor(np.asarray(matrix.data, float)), "n": schedule.n, "label": schedule.label}
     return None
 
 
