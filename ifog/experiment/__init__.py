@@ -9,5 +9,9 @@ from .live import Run as Run
 from .live import runs as runs
 from .loop import Loop as Loop
 from .loop import loop as loop
+from .place import Mirror as Mirror
 from .place import Place as Place
+from .place import Report as Report
+from .place import report as report
+from .place import steer as steer
 from .steering import Command as Command
