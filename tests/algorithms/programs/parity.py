@@ -18,7 +18,7 @@ from ifog import topology as t
 from ifog.errors import MethodError
 from ifog.network import Network
 
-STEPS = 100
+STEPS = 200
 ONLY_MIX = ["consensus", "push_sum", "chebyshev", "shift_register", "finite_time", "ceca_consensus"]
 
 
