@@ -1,0 +1,3 @@
+"""Driving a method on a problem."""
+
+from .asynchronous import Asynchronous as Asynchronous

@@ -1,0 +1,75 @@
+"""Who has sent how much: for each node hosted here, and for each edge if that is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .network import Turn
+
+_TURNS = 1024  # rounds whose messages are added up only when somebody looks
+
+
+class Sent(NamedTuple):
+    """How much was sent along an edge."""
+
+    messages: int
+    bytes: float
+
+
+class Traffic:
+    """Messages and bytes that the nodes hosted here have sent.
+
+    Per edge it takes memory for every edge that was ever used, which on random graphs are many: so only with ``per_edge=True``.
+    """
+
+    def __init__(self, nodes: range, *, per_edge: bool) -> None:
+        self._nodes, self.per_edge = nodes, per_edge
+        self.messages: NDArray[np.int64] = np.zeros(len(nodes), np.int64)
+        """Of each node hosted here."""
+        self.bytes: NDArray[np.float64] = np.zeros(len(nodes))
+        """Of each node hosted here."""
+        self._edges: dict[tuple[int, int], Sent] = {}
+        self._rounds: dict[Turn, Sent] = {}
+
+    @property
+    def edges(self) -> dict[tuple[int, int], Sent]:
+        """By (sender, receiver); empty unless the network was made with ``per_edge=True``."""
+        self._add_up()
+        return dict(self._edges)
+
+    def note_round(self, turn: Turn, size: float) -> None:
+        """A message of this size on each edge of a round."""
+        self.messages += turn.degrees
+        self.bytes += turn.degrees * size
+        if self.per_edge:
+            before = self._rounds.get(turn, Sent(0, 0.0))
+            self._rounds[turn] = Sent(before.messages + 1, before.bytes + size)
+            if len(self._rounds) > _TURNS:
+                self._add_up()
+
+    def note_all(self, messages: int, size: float) -> None:
+        """As many messages from each node, to nobody in particular."""
+        self.messages += messages
+        self.bytes += messages * size
+
+    def note(self, node: int, sender: int, receiver: int, size: float) -> None:
+        """One message, at the expense of a node."""
+        at = node - self._nodes.start
+        self.messages[at] += 1
+        self.bytes[at] += size
+        if self.per_edge:
+            self._add(sender, receiver, Sent(1, size))
+
+    def _add_up(self) -> None:
+        for turn, sent in self._rounds.items():
+            for sender, receiver in zip(*(ends.tolist() for ends in turn.sent), strict=True):
+                self._add(sender, receiver, sent)
+        self._rounds.clear()
+
+    def _add(self, sender: int, receiver: int, more: Sent) -> None:
+        before = self._edges.get((sender, receiver), Sent(0, 0.0))
+        self._edges[sender, receiver] = Sent(before.messages + more.messages, before.bytes + more.bytes)
