@@ -149,6 +149,7 @@ class Asynchronous:
             "round": self.round,
             "rounds": [(node.round, node._began) for node in self._nodes],
             "sent": (self.net.messages, self.net.bytes),
+            "traffic": self.net.traffic.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -168,3 +169,4 @@ class Asynchronous:
         for node, (active, began) in zip(self._nodes, state["rounds"], strict=True):
             node.round, node._began = active, began
         self.net.messages, self.net.bytes = state["sent"]
+        self.net.traffic.restore(state["traffic"])

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
@@ -127,6 +128,8 @@ class Clock:
 
     def travel(self, sender: int, receiver: int, count: int) -> float:
         """How long a node's message of this number takes to another one."""
+        if isinstance(self.delay, float):
+            return self.delay
         return float(self._travel(np.array([sender]), np.array([receiver]), np.array([count]))[0])
 
     # --------------------------------------------------------------------------------------------------------- helpers
@@ -150,11 +153,11 @@ class Clock:
     # -------------------------------------------------------------------------------------------------- saved, resumed
     def state(self) -> dict[str, Any]:
         """All that changes with time."""
-        return {"times": self.times.copy(), "counts": self.counts.copy()}
+        return {"times": torch.from_numpy(self.times.copy()), "counts": torch.from_numpy(self.counts.copy())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.times, self.counts = state["times"].copy(), state["counts"].copy()
+        self.times, self.counts = state["times"].numpy().copy(), state["counts"].numpy().copy()
         self.start()
 
     def __repr__(self) -> str:

@@ -99,16 +99,20 @@ class Mailbox:
         """How many simulated seconds this activation has waited for an answer."""
 
     def accumulate(self, *xs: torch.Tensor) -> Any:
-        """Share out: c_ji of each x is added to what lies at each listener j; gives what is kept, c_ii of it.
+        """Share out: c_ji of each x is added to what lies at each listener j; gives what is left.
 
-        C is the W of this activation, and this is the node's column of it.
+        C is the W of this activation, and this is the node's column of it. What is left is what the others do not get, and not
+        c_ii x, which differs by a rounding error: many activations would add those up.
         """
         if self.receives_only:
             return _one_or_all(xs)
-        own, listeners, weights = self._mail.column(self._node)
-        message = _flat(xs)
-        self._send(_ACCUMULATE, listeners, [weight * message for weight in weights], xs)
-        return _one_or_all(tuple(own * x for x in xs))
+        _, listeners, weights = self._mail.column(self._node)
+        left = _flat(xs)
+        shares = [weight * left for weight in weights]
+        for share in shares:
+            left = left - share
+        self._send(_ACCUMULATE, listeners, shares, xs)
+        return _one_or_all(_unflat(left, xs))
 
     def collect(self, *xs: torch.Tensor) -> Any:
         """Each x with all that has arrived added to it; the mailbox is empty then."""
@@ -142,7 +146,7 @@ class Mailbox:
         said: others may have averaged with it since.
         """
         node, mail = self._node, self._mail
-        _, listeners, _ = mail.column(node)
+        listeners = node.graph.out_neighbors(self._i).tolist()
         if self.receives_only or not listeners:
             return mail.add(self._i, plus)
         if mail.effects.sigma:
@@ -241,18 +245,21 @@ class Mail:
 
     def slots(self, i: int) -> dict[int, torch.Tensor]:
         """What lies in a node's mailbox now, by sender."""
-        while self._flying and self._flying[0][0] <= self.now:
+        self._arrive(self.now)
+        return self._slots[i]
+
+    def _arrive(self, until: float) -> None:
+        while self._flying and self._flying[0][0] <= until:
             _, _, sender, receiver, kind, message = heapq.heappop(self._flying)
             self._lay(kind, sender, receiver, message)
-        return self._slots[i]
 
     def _lay(self, kind: str, sender: int, receiver: int, message: torch.Tensor) -> None:
         slots = self._slots[receiver]
         slots[sender] = slots[sender] + message if kind == _ACCUMULATE and sender in slots else message
 
     def arrive_all(self) -> None:
-        """Let time pass until nothing is under way."""
-        self.now = max([self.now, *(letter[0] for letter in self._flying)])
+        """Let all that is under way arrive now."""
+        self._arrive(math.inf)
 
     def add(self, i: int, plus: torch.Tensor) -> torch.Tensor:
         """Add to a node's x, and give it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ class Traffic:
         self.bytes[at] += size
         if self.per_edge:
             self._add(sender, receiver, Sent(1, size))
+
+    def state(self) -> dict[str, Any]:
+        """All that was counted."""
+        messages, size = torch.from_numpy(self.messages.copy()), torch.from_numpy(self.bytes.copy())
+        return {"messages": messages, "bytes": size, "edges": {edge: tuple(sent) for edge, sent in self.edges.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.messages, self.bytes = state["messages"].numpy().copy(), state["bytes"].numpy().copy()
+        self._rounds.clear()
+        self._edges = {edge: Sent(*sent) for edge, sent in state["edges"].items()}
 
     def _add_up(self) -> None:
         for turn, sent in self._rounds.items():

@@ -113,8 +113,8 @@ CLAIMS = {
     "ef_signsgd": Claim(t.ring, 0.02, 3000, "like α", 0.05),
     "qsgd_sgd": Claim(t.ring, 0.02, 3000, "like √α", 0.05),
     "async_push_sum": Claim(directed, 0, 300, "mean"),
-    "async_gradient_push": Claim(directed, 0.02, 2500, "like α", 0.1),
-    "ad_psgd": Claim(t.ring, 0.02, 2500, "like α", 0.3),
+    "async_gradient_push": Claim(directed, 0.05, 900, "like α", 0.25),
+    "ad_psgd": Claim(t.ring, 0.05, 900, "like α", 0.5),
 }
 
 
