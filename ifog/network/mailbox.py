@@ -382,6 +382,7 @@ class MailOnRanks(Mail):
         for rank, written in self._window.versions().items():
             if written:
                 rows = self._window.update(0.0, {rank: 1.0}, reset=True)
+                self._window.p = 1.0  # a weight travels inside the message; this one would only grow
                 for row, (sender, receiver) in enumerate(self._edges_from[rank]):
                     if rows[row, 0]:
                         self._lay(_PUT if rows[row, 0] < 0 else _ACCUMULATE, sender, receiver, rows[row, 1:].clone())
