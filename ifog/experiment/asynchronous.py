@@ -61,6 +61,9 @@ class Asynchronous:
         """The iterates of the nodes hosted here; another tensor after each step."""
         self.s = self.method.start(net, self.x, **self.parameters)
         """The memory of the method."""
+        for name in self.s:
+            if len(self.s[name]) != len(net.nodes):
+                raise MethodError(f"{self.method.name}: its memory {name} has no row for each node, as an activation needs it")
         self.round = 0
         """How many steps have been made."""
         self.clock: Clock | None = None

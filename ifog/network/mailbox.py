@@ -77,6 +77,10 @@ class Node:
         rows = like.expand(len(self._net.nodes), *like.shape[1:])
         return self._net.per_node(values, rows)[at : at + 1]
 
+    def own_weight(self, x: torch.Tensor) -> torch.Tensor:
+        """What it puts on its own value, as a column."""
+        return torch.full((1, *[1] * (x.dim() - 1)), self.mailbox.own_weight, dtype=x.dtype, device=x.device)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(type(self._net), name):
             raise AttributeError(name)
@@ -97,6 +101,11 @@ class Mailbox:
         """Whether nothing is sent any more: all that is shared out is kept. For the end, when what is under way is taken in."""
         self.waited = 0.0
         """How many simulated seconds this activation has waited for an answer."""
+
+    @property
+    def own_weight(self) -> float:
+        """c_ii."""
+        return self._mail.column(self._node)[0]
 
     def accumulate(self, *xs: torch.Tensor) -> Any:
         """Share out: c_ji of each x is added to what lies at each listener j; gives what is left.
@@ -160,7 +169,7 @@ class Mailbox:
         if mail.lost(self._i, j, node.round):
             return mail.add(self._i, plus)
         self.waited += mail.travel(self._i, j, node.round) + mail.travel(j, self._i, node.round)
-        return mail.average(self._i, j, plus)
+        return mail.meet(self._i, j, plus)
 
     def _send(self, kind: str, listeners: Sequence[int], messages: Sequence[torch.Tensor], xs: Sequence[torch.Tensor]) -> None:
         mail, i, count = self._mail, self._i, self._node.round
@@ -267,7 +276,7 @@ class Mail:
         values[at] += plus[0]
         return values[at : at + 1].clone()
 
-    def average(self, i: int, j: int, plus: torch.Tensor) -> torch.Tensor:
+    def meet(self, i: int, j: int, plus: torch.Tensor) -> torch.Tensor:
         """Average two nodes' x, and add to that of the first."""
         values = self._values()
         mean = (values[i] + values[j]) / 2
@@ -281,6 +290,14 @@ class Mail:
 
     def close(self) -> None:
         """No more mail."""
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(Mailbox, name):
+            raise MethodError(
+                f"net.mailbox.{name} with all nodes at once: an asynchronous method is called with one at a time, by "
+                f"ifog.experiment.Asynchronous; a node's own mailbox is net.node(i).mailbox"
+            )
+        raise AttributeError(name)
 
     # -------------------------------------------------------------------------------------------------- saved, resumed
     def state(self) -> dict[str, Any]:
@@ -396,9 +413,9 @@ class MailOnRanks(Mail):
 
     def add(self, i: int, plus: torch.Tensor) -> torch.Tensor:
         """Add to a node's x, and give it."""
-        return self.average(i, i, plus)
+        return self.meet(i, i, plus)
 
-    def average(self, i: int, j: int, plus: torch.Tensor) -> torch.Tensor:
+    def meet(self, i: int, j: int, plus: torch.Tensor) -> torch.Tensor:
         """Average two nodes' x, and add to that of the first."""
         self._only(_AVERAGE)
         mine, rank = i - self.net.nodes.start, int(self._host[j])

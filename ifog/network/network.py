@@ -122,8 +122,10 @@ class Network:
         k = self.round if self.effects.lose and part != "edges" else self._k  # what is lost differs from round to round
         found = self._rows.get((k, part))
         if found is None:
-            if len(self._rows) >= _REMEMBERED or self.effects.lose:
+            if len(self._rows) >= _REMEMBERED:
                 self._rows.clear()
+            if self.effects.lose:
+                self._rows = {key: turn for key, turn in self._rows.items() if key[1] == "edges" or key[0] == k}
             found = self._rows[k, part] = Turn(self, self.graph, part)
         return found
 
@@ -156,8 +158,7 @@ class Network:
 
     def own_weight(self, x: torch.Tensor) -> torch.Tensor:
         r""":math:`w_{ii}`, what each node puts on its own value, as a column."""
-        own = torch.as_tensor(self._turn().rows.own_weights, dtype=x.dtype, device=x.device)
-        return own.view(-1, *[1] * (x.dim() - 1))
+        return _column(self._turn().rows.own_weights, x)
 
     def mix_pair(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One round of a schedule of two buffers, such as `ifog.topology.ceca`."""
@@ -199,13 +200,8 @@ class Network:
         """What was mixed, with the noise of the messages in it: as much as if each had its own."""
         mixed = pending.wait()
         parts = mixed if isinstance(mixed, tuple) else (mixed,)
-        noisy = tuple(part + self.effects.sigma * self.per_host(turn.spread, part) * self.random.normal(part) for part in parts)
+        noisy = tuple(part + self.effects.sigma * _column(turn.spread, part) * self.random.normal(part) for part in parts)
         return Done(noisy if isinstance(mixed, tuple) else noisy[0])
-
-    def per_host(self, values: Any, like: torch.Tensor) -> torch.Tensor:
-        """A number for each node hosted here, as a column."""
-        column = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-        return column.view(-1, *[1] * (like.dim() - 1))
 
     def note(self, turn: Turn, size: float) -> None:
         """Note who has sent the messages of a round."""
@@ -333,6 +329,10 @@ class Turn:
         rows = self.rows
         squares = np.where(rows.nodes == rows.receivers + rows.low, 0.0, rows.weights**2)
         return np.sqrt(np.bincount(rows.receivers, weights=squares, minlength=rows.high - rows.low))
+
+
+def _column(numbers: Any, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(numbers, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.dim() - 1))
 
 
 def _hosts_of(nodes: Any, bounds: Sequence[int]) -> Any:

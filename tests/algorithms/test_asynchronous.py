@@ -42,6 +42,11 @@ def ended(run, steps, tail=1):
     return seen
 
 
+def none(net, x):
+    """A zero for each node, as a column."""
+    return 0 * ones(net, x)
+
+
 def off(iterates, at=None):
     """How far they are from the optimum, or elsewhere, on average."""
     return np.mean([PROBLEM.error(x, at=at) for x in iterates])
@@ -174,6 +179,40 @@ def test_gossip_with_what_lies_in_the_mailbox_takes_three_lines(register):
     ended(run, 300)
     assert float((run.x - run.x.mean(0)).abs().max()) < 1e-10
     assert float(run.x.min()) >= float(START.min())
+
+
+def test_running_sums_make_up_for_what_was_lost(register):
+    """Push-sum that puts, again and again, all it has ever shared out: the next message brings what the last one did not."""
+
+    @method(needs=("column_stochastic", "static"), mail=("x", "w"), w=ones, sx=zeros, sw=none, rx=zeros, rw=none)
+    def robust_push_sum(net, x, grad, s):
+        rx, rw = net.mailbox.get(torch.zeros_like(s.rx), torch.zeros_like(s.rw))
+        u, w = s.w * x + rx - s.rx, s.w + rw - s.rw
+        s.rx, s.rw = rx, rw
+        if float(w) < 0.01:  # of a weight that is nearly gone, the difference of two sums would leave nothing but its rounding
+            s.w = w
+            return u / w
+        s.sx, s.sw = s.sx + u, s.sw + w
+        net.mailbox.put(s.sx, s.sw)
+        s.w = net.own_weight(x) * w
+        return net.own_weight(x) * u / s.w
+
+    away = {}
+    for name in ("async_push_sum", "robust_push_sum"):
+        run = started(name, x=START, speeds=FAST, effects=[lose(0.3)])
+        ended(run, 400 if name == "robust_push_sum" else 30)  # the other one's weights would be gone
+        away[name] = PROBLEM.error(run.x, at=START.mean(0).numpy())
+    assert away["robust_push_sum"] < 1e-8
+    assert away["async_push_sum"] > 1e-2
+
+
+def test_memory_without_a_row_for_each_node_is_refused(register):
+    @method(mail=("x",), m=algorithms.messages)
+    def of_edges(net, x, grad, s):
+        return x
+
+    with pytest.raises(MethodError, match="of_edges: its memory m has no row for each node"):
+        started("of_edges", "ring")
 
 
 def test_mail_that_was_not_declared_is_refused(register):

@@ -232,6 +232,8 @@ def test_a_node_alone_cannot_mix_and_is_told_what_it_can():
         views[0].nonsense  # noqa: B018
     with pytest.raises(ArgumentError, match="node 4: hosted here are 0 to 3"):
         net.node(4)
+    with pytest.raises(MethodError, match=r"net.mailbox.put with all nodes at once: .* is net.node\(i\).mailbox"):
+        net.mailbox.put(values(4))
     with pytest.raises(MethodError, match=r"nobody has said where the nodes' x are; set net.mailbox.values = x"):
         views[0].mailbox.average(plus=torch.zeros(1, 2))
     with pytest.raises(TopologyError, match=r"ceca\(8\) has no weight for each edge"):
