@@ -103,7 +103,6 @@ class Asynchronous:
             self._activate(i)
             self.clock.go_on(self._nodes[i].mailbox.waited)
         self.round += 1
-        self.net.advance()
 
     def finish(self) -> None:
         """Take in all mail: each node is active once more, without a gradient, and sends nothing."""
@@ -167,7 +166,6 @@ class Asynchronous:
             self.clock.restore(state["clock"])
         self.x = state["x"].clone()
         self.s = Memory({name: part.clone() for name, part in state["s"].items()})
-        self.net.round += state["round"] - self.round
         self.round = state["round"]
         for node, (active, began) in zip(self._nodes, state["rounds"], strict=True):
             node.round, node._began = active, began

@@ -61,6 +61,11 @@ class Clock:
 
     ``compute`` is how long a gradient takes at speed 1; ``speeds`` one number, n of them, or some nodes' by number; ``delay``
     how long a message travels, or an n × n table of it, receiver by sender.
+
+    >>> from ifog.topology import ring
+    >>> clock = Clock(4, speeds={0: 0.1}, delay=0.2)
+    >>> clock.round(ring(4))    # the neighbours of the slow node 0 wait for it; node 2 will wait for them in the next round
+    array([10. , 10.2,  1.2, 10.2])
     """
 
     def __init__(self, n: int, *, compute: Seconds = 1.0, speeds: Any = 1.0, delay: Any = 0.0, seed: int = 0) -> None:
@@ -79,6 +84,12 @@ class Clock:
         return float(self.times.max())
 
     # ------------------------------------------------------------------------------------------------------ in rounds
+    def alone(self) -> NDArray[np.float64]:
+        """One round in which nobody waits for anybody, as the local steps of local SGD."""
+        self.times = self.times + self._computing(np.arange(self.n))
+        self.counts += 1
+        return self.times
+
     def round(self, graph: Graph | None = None) -> NDArray[np.float64]:
         r"""One synchronous round: when each node has what its neighbours sent. Without a graph an allreduce: waiting for all.
 

@@ -94,7 +94,7 @@ class Edges:
                     f"begin here; make it with to_edges(x)"
                 )
         net.count(len(self.origins), message_size(*messages))
-        net.note(turn, message_size(*messages))
+        net.traffic.note_round(turn, message_size(*messages))
         came = net.hosts.visit(
             list(messages), turn.rows.sources, turn.dests, use, f"edges of {turn.said}", self._lengths.tolist()
         ).wait()

@@ -192,7 +192,7 @@ class Network:
                 )
         size = message_size(*xs) if bits is None else bits / 8
         self.count(turn.messages, size)
-        self.note(turn, size)
+        self.traffic.note_round(turn, size)
         pending = self.hosts.visit(list(xs), turn.rows.sources, turn.dests, use, turn.said, self._lengths)
         return self._disturbed(pending, turn) if self.effects.sigma else pending
 
@@ -202,12 +202,6 @@ class Network:
         parts = mixed if isinstance(mixed, tuple) else (mixed,)
         noisy = tuple(part + self.effects.sigma * _column(turn.spread, part) * self.random.normal(part) for part in parts)
         return Done(noisy if isinstance(mixed, tuple) else noisy[0])
-
-    def note(self, turn: Turn, size: float) -> None:
-        """Note who has sent the messages of a round."""
-        if self._parent is not None:
-            self._parent.note(turn, size)
-        self.traffic.note_round(turn, size)
 
     def count(self, messages: int, size: float) -> None:
         """Note that nodes hosted here have sent so many messages of so many bytes."""
@@ -281,7 +275,7 @@ class Network:
             if len(self._others) >= _OTHERS:
                 self._others.clear()
             other = self._others[key] = Network(key, self.n, hosts=self.hosts, device=self.device)
-            other.random, other._parent, other.effects = self.random, self, self.effects
+            other.random, other._parent, other.effects, other.traffic = self.random, self, self.effects, self.traffic
         other.round = self.round
         return other
 
@@ -315,6 +309,8 @@ class Turn:
         self.said = f"{net.topology.label}, round {net._k}"
         self.graph = graph
         self.edges: Edges | None = None
+        self.used, self.used_bytes = 0, 0.0
+        """How often its messages were sent, and the bytes along each edge: what `Traffic` has still to add up."""
         self._low, self._high = low, high
 
     @cached_property

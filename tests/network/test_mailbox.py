@@ -149,6 +149,7 @@ def test_with_equal_nodes_a_round_takes_a_computation_and_a_delay(n):
         waits = 0.2 if n > 1 else 0.0
         np.testing.assert_allclose(clock.round(t.ring(n)), k * (1 + waits))
     np.testing.assert_allclose(clock.round(), 4 * (1 + waits))
+    np.testing.assert_allclose(clock.alone(), 4 * (1 + waits) + 1)
 
 
 def test_one_slow_node_holds_up_all_after_as_many_rounds_as_it_is_away():
