@@ -439,6 +439,10 @@ class MailOnRanks(Mail):
         """Not here: what is under way between ranks cannot be seen from one of them."""
         raise MethodError("the state of mail on ranks: call finish() first, which takes in all mail, and save x and the memory")
 
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Not here either."""
+        raise MethodError("a state is of a simulation, mail included: restore it in one")
+
 
 def _flat(xs: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([x.flatten() for x in xs])
