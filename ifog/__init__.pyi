@@ -1,6 +1,7 @@
 # The public names of ifog, in one place: type checkers read them here, and `__init__.py` loads each when it is first used.
 from . import algorithms as algorithms
 from . import errors as errors
+from . import experiment as experiment
 from . import network as network
 from . import problems as problems
 from . import topology as topology
