@@ -63,6 +63,8 @@ from .comm.windows import windows as windows
 from .errors import ArgumentError as ArgumentError
 from .errors import CommError as CommError
 from .errors import Deadlock as Deadlock
+from .errors import Diverged as Diverged
+from .errors import ExperimentError as ExperimentError
 from .errors import IfogError as IfogError
 from .errors import IfogWarning as IfogWarning
 from .errors import Mismatch as Mismatch
@@ -71,6 +73,11 @@ from .errors import SetupError as SetupError
 from .errors import TopologyError as TopologyError
 from .errors import TopologyWarning as TopologyWarning
 from .errors import WaitWarning as WaitWarning
+from .experiment.compared import compare as compare
+from .experiment.compared import repeat as repeat
+from .experiment.drive import run as run
+from .experiment.live import Run as Run
+from .experiment.loop import loop as loop
 from .topology import Schedule as Schedule
 from .topology import Topology as Topology
 

@@ -6,6 +6,8 @@
     ├── TopologyError    a graph, a weight or a size that cannot be (also a ValueError)
     ├── ProblemError     an objective, its data or an iterate that cannot be (also a ValueError)
     ├── MethodError      a method that does not fit the topology, or is none (also a ValueError)
+    ├── ExperimentError  a run that cannot do what it is asked to, or its file
+    │   └── Diverged     a run whose iterates have left all bounds
     ├── SetupError       something is missing on this machine, e.g. an MPI
     ├── ArgumentError    an argument that a call on the ranks cannot take (also a ValueError)
     └── CommError        the ranks could not finish what they were doing together
@@ -37,6 +39,14 @@ class ProblemError(IfogError, ValueError):
 
 class MethodError(IfogError, ValueError):
     """A method that does not fit the topology, is not there, or is made wrongly."""
+
+
+class ExperimentError(IfogError, RuntimeError):
+    """A run cannot do what it is asked to in its state, or its file cannot be read."""
+
+
+class Diverged(ExperimentError):
+    """The iterates of a run have left all bounds. What was recorded until then is kept."""
 
 
 class SetupError(IfogError, RuntimeError):

@@ -59,7 +59,7 @@ def async_gradient_push(net, x, grad, s, *, lr, least=0.25):
 
 @method(needs="undirected", mail=("x",), read=start)
 def ad_psgd(net, x, grad, s, *, lr):
-    r"""AD-PSGD: average with one neighbour at a time; ends O(α) from the optimum of :math:`\sum_i p_i f_i`.
+    r"""AD-PSGD: average with one neighbour at a time; ends O(α) from the optimum of Σ pᵢ fᵢ, where the fast weigh more.
 
     Node i is active; j is a neighbour drawn at random, and :math:`\hat x_i` what i had when it began its gradient:
 

@@ -35,6 +35,9 @@ from .parameters import DOMAINS
 Start = Callable[..., torch.Tensor]
 """How a part of the memory begins: a function of net, x and those parameters of the method that it names after a ``*``."""
 
+OnSwap = Callable[[Network, torch.Tensor, "Memory"], None]
+"""What is to be done with the memory when the topology is swapped, if not what `Method.swapped` does: of net, x and s."""
+
 _register: dict[str, Method] = {}
 
 
@@ -79,9 +82,10 @@ class Method:
         function: Callable[..., torch.Tensor],
         needs: Sequence[str],
         memory: Mapping[str, Start],
+        on_swap: OnSwap | None = None,
         mail: Sequence[str] = (),
     ) -> None:
-        self.function = function
+        self.function, self.on_swap = function, on_swap
         self.name = function.__name__
         self.needs = tuple(needs)
         """What the topology must be, by the names of `ifog.algorithms.needs`."""
@@ -110,6 +114,16 @@ class Method:
         return Memory(
             {name: begin(net, x, **{key: known[key] for key in _parameters(begin)}) for name, begin in self.memory.items()}
         )
+
+    def swapped(self, net: Network, x: torch.Tensor, s: Memory, **parameters: Any) -> None:
+        """The topology of the network is another one now: what is remembered of edges begins anew, all else is kept."""
+        if self.on_swap is not None:
+            self.on_swap(net, x, s)
+            return
+        known = {**self.parameters, **parameters}
+        for name, begin in self.memory.items():
+            if begin in ON_EDGES:
+                setattr(s, name, begin(net, x, **{key: known[key] for key in _parameters(begin)}))
 
     def check(self, net: Network, **parameters: Any) -> dict[str, Any]:
         """Refuse a topology that does not fit or a parameter that is wrong; else the parameters, defaults included."""
@@ -173,7 +187,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def method(
-    *, needs: str | Sequence[str] = (), mail: Sequence[str] = (), **memory: Start
+    *, needs: str | Sequence[str] = (), on_swap: OnSwap | None = None, mail: Sequence[str] = (), **memory: Start
 ) -> Callable[[Callable[..., torch.Tensor]], Method]:
     """Make a method of a function, and list it in the register; ``memory`` says how each part of the memory begins.
 
@@ -190,7 +204,7 @@ def method(
             raise MethodError(f'mail={mail!r}: name what messages carry, of {", ".join(["x", *memory])}, such as mail=("x",)')
 
     def make(function: Callable[..., torch.Tensor]) -> Method:
-        made = Method(function, wanted, memory, mail)
+        made = Method(function, wanted, memory, on_swap, mail)
         _register[made.name] = made
         return made
 
@@ -243,6 +257,9 @@ def messages(net: Network, x: torch.Tensor) -> torch.Tensor:
 def counts(net: Network, x: torch.Tensor) -> torch.Tensor:
     """A zero on each edge."""
     return net.edges.empty(ones(net, x))
+
+
+ON_EDGES: tuple[Start, ...] = (messages, counts)
 
 
 __all__ = [

@@ -81,6 +81,7 @@ class Patience:
 
     def over(self) -> None:
         """The wait has ended."""
+        self.world.waited += time.monotonic() - self.began
         if self._told:
             self.board.enter(RUNNING)
 

@@ -134,6 +134,7 @@ class World:
         self.epoch = last_epoch + 1
         self.sequence = 0
         self.progressed = 0
+        self.waited = 0.0  # seconds, in waits that were long enough to be looked at
         """Changes whenever a wait has led to something."""
         self.busy = False
         """Whether a call is being made."""

@@ -150,7 +150,7 @@ class Asynchronous:
             "s": {name: self.s[name].clone() for name in self.s},
             "round": self.round,
             "rounds": [(node.round, node._began) for node in self._nodes],
-            "sent": (self.net.messages, self.net.bytes),
+            "net": self.net.state(),
             "traffic": self.net.traffic.state(),
         }
 
@@ -169,5 +169,5 @@ class Asynchronous:
         self.round = state["round"]
         for node, (active, began) in zip(self._nodes, state["rounds"], strict=True):
             node.round, node._began = active, began
-        self.net.messages, self.net.bytes = state["sent"]
+        self.net.restore(state["net"])
         self.net.traffic.restore(state["traffic"])

@@ -95,9 +95,7 @@ class Edges:
                 )
         net.count(len(self.origins), message_size(*messages))
         net.traffic.note_round(turn, message_size(*messages))
-        came = net.hosts.visit(
-            list(messages), turn.rows.sources, turn.dests, use, f"edges of {turn.said}", self._lengths.tolist()
-        ).wait()
+        came = net.visit(list(messages), turn, use, f"edges of {turn.said}", self._lengths.tolist()).wait()
         return self._through(came) if net.effects else came
 
     def _through(self, came: Any) -> Any:

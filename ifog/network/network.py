@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -53,7 +54,7 @@ class Network:
         effects: Sequence[Effect] = (),
         per_edge: bool = False,
     ) -> None:
-        schedule = _schedule(topology, n)
+        schedule = schedule_of(topology, n)
         self.n = schedule.n
         self.hosts: Hosts = Here() if hosts is None else hosts
         self.bounds = bounds(self.n, self.hosts.size)
@@ -75,6 +76,8 @@ class Network:
         self.effects = Effects(effects, seed)
         """What goes wrong on the way."""
         self._mail: Mail | None = None
+        self.seconds = 0.0
+        """How long this process has been busy with talking, and waiting for it."""
         self._parent: Network | None = None
         self._others: dict[Schedule | str, Network] = {}
         self._set(schedule)
@@ -96,7 +99,7 @@ class Network:
 
     @topology.setter
     def topology(self, topology: Any) -> None:
-        self._set(_schedule(topology, self.n))
+        self._set(schedule_of(topology, self.n))
 
     def _set(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -193,7 +196,7 @@ class Network:
         size = message_size(*xs) if bits is None else bits / 8
         self.count(turn.messages, size)
         self.traffic.note_round(turn, size)
-        pending = self.hosts.visit(list(xs), turn.rows.sources, turn.dests, use, turn.said, self._lengths)
+        pending = self.visit(list(xs), turn, use, turn.said, self._lengths)
         return self._disturbed(pending, turn) if self.effects.sigma else pending
 
     def _disturbed(self, pending: Pending[Any], turn: Turn) -> Pending[Any]:
@@ -202,6 +205,19 @@ class Network:
         parts = mixed if isinstance(mixed, tuple) else (mixed,)
         noisy = tuple(part + self.effects.sigma * _column(turn.spread, part) * self.random.normal(part) for part in parts)
         return Done(noisy if isinstance(mixed, tuple) else noisy[0])
+
+    def visit(self, values: list[torch.Tensor], turn: Turn, use: Any, said: str, lengths: Sequence[int]) -> Pending[Any]:
+        """Let ``use`` read what the hosts of this turn's senders have; ``lengths`` are the rows of each host."""
+        began = time.perf_counter()
+        pending: Pending[Any] = self.hosts.visit(values, turn.rows.sources, turn.dests, use, said, lengths)
+        self.took(began)
+        return pending if self.hosts.size == 1 else _Timed(self, pending)
+
+    def took(self, began: float) -> None:
+        """Note that this process has been talking since then."""
+        self.seconds += time.perf_counter() - began
+        if self._parent is not None:
+            self._parent.took(began)
 
     def count(self, messages: int, size: float) -> None:
         """Note that nodes hosted here have sent so many messages of so many bytes."""
@@ -216,7 +232,9 @@ class Network:
         size = message_size(*xs) if bits is None else bits / 8
         self.count(2 * (self.n - 1) * len(self.nodes), size / self.n)
         self.traffic.note_all(2 * (self.n - 1), size / self.n)
+        began = time.perf_counter()
         means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).repeat(len(x), *[1] * (x.dim() - 1)) for x in xs)
+        self.took(began)
         return means[0] if len(means) == 1 else means
 
     def per_node(self, values: Any, like: torch.Tensor) -> torch.Tensor:
@@ -279,11 +297,34 @@ class Network:
         other.round = self.round
         return other
 
+    # ------------------------------------------------------------------------------------------------- kept and taken up
+    def state(self) -> dict[str, int]:
+        """Where it is, in plain numbers: with the same topology and seed, `restore` goes on from there."""
+        return {"round": self.round, "began": self._began, "messages": self.messages, "bytes": self.bytes}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self.round, self._began = state["round"], state["began"]
+        self.messages, self.bytes = state["messages"], state["bytes"]
+
     def __repr__(self) -> str:
         where = "here" if isinstance(self.hosts, Here) else f"on rank {self.hosts.rank} of {self.hosts.size}"
         return (
             f"<network of {self.n} nodes on {self._schedule.label}, {len(self.nodes)} of them {where}, iteration {self.round}>"
         )
+
+
+class _Timed:
+    """Something under way whose wait is counted."""
+
+    def __init__(self, net: Network, pending: Pending[Any]) -> None:
+        self._net, self._pending = net, pending
+
+    def wait(self) -> Any:
+        began = time.perf_counter()
+        result = self._pending.wait()
+        self._net.took(began)
+        return result
 
 
 class Turn:
@@ -335,7 +376,9 @@ def _hosts_of(nodes: Any, bounds: Sequence[int]) -> Any:
     return np.unique(np.searchsorted(bounds, nodes, side="right") - 1)
 
 
-def _schedule(topology: Any, n: int | None) -> Schedule:
+def schedule_of(topology: Any, n: int | None) -> Schedule:
+    """The schedule that is meant: it itself, a family's member of n nodes by its name, a graph of networkx, or a matrix."""
+    """The schedule that is meant: itself, a family's member of n nodes by its name, or a graph of networkx or a matrix."""
     if isinstance(topology, Schedule):
         if n is not None and topology.n != n:
             raise TopologyError(f"topology {topology.label} has {topology.n} nodes, and n={n}: build it with n={n}")

@@ -170,6 +170,11 @@ class Problem:
 
     # ---- what is known ---------------------------------------------------------------------------------------------
 
+    @property
+    def knows_loss(self) -> bool:
+        """Whether `loss` can be asked for: not where somebody has given gradients only."""
+        return True
+
     def objective(self, x: Tensor) -> float:
         """f(x) at one vector [d], R included. It needs the data of all nodes."""
         self._all_here("objective")

@@ -78,6 +78,11 @@ class FromGradient(_Own):
     _function: Callable[[Tensor, int], Any] | None
     _derivative: Callable[[Tensor, int], Any]
 
+    @property
+    def knows_loss(self) -> bool:
+        """Whether a function came with the gradient."""
+        return self._function is not None
+
     def _f(self, x: Tensor, node: Tensor) -> Tensor:
         if self._function is None:
             raise ProblemError(f"{self.label} knows gradients only: from_gradient(gradient, n, d, loss=…) gives it a function")

@@ -1,43 +1,11 @@
 """Simulated and on ranks, the network gives the same bits, and methods the same numbers."""
 
-import os
-import signal
-import subprocess
-from pathlib import Path
-
 import pytest
+from mpi_programs import run
 
 from ifog import algorithms
-from ifog.comm.mpi import find
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 300  # seconds, until a run that hangs is shown for what it is
 sizes = pytest.mark.parametrize("n", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
-
-
-def run(n, program):
-    """What a program says on n ranks; the test fails if the program does."""
-    mpi = find()
-    variables = mpi.environment() | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        mpi.command(n, str(ROOT / "tests" / program)),
-        env=variables,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as ranks:
-        try:
-            said, _ = ranks.communicate(timeout=PATIENCE)
-        except BaseException as error:
-            os.killpg(ranks.pid, signal.SIGKILL)  # the ranks end with their launcher
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            said = f"{ranks.communicate()[0]}\nstopped after {PATIENCE} s"
-    if ranks.returncode:
-        pytest.fail(f"{Path(program).name} on {n} ranks:\n{said[-20_000:]}", pytrace=False)
-    return said
 
 
 @sizes

@@ -1,0 +1,245 @@
+"""`run`: a method on a problem, recorded, watched and steered."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+import torch
+
+from .. import problems
+from ..algorithms import Method, find
+from ..errors import ArgumentError, Diverged, ProblemError
+from ..network import Network
+from ..network.network import schedule_of
+from ..problems import Problem
+from .crew import Crew, crew
+from .history import Rows
+from .live import Run, Stopwatch, runs
+from .loop import Course, known
+from .place import Mirror, Place
+from .progress import in_notebook, shown
+from .records import Records
+from .steering import Command
+from .steps import Steps
+
+_BLOWN_UP = 1e12  # so many times farther away than at the start: it will not come back
+
+
+def run(
+    method: str | Method,
+    problem: str | Problem,
+    *,
+    topology: Any,
+    steps: int,
+    on: Place | None = None,
+    wait: bool | None = None,
+    seed: int = 0,
+    every: int = 1,
+    batch: int | None = None,
+    start: Any = None,
+    n: int | None = None,
+    name: str | None = None,
+    progress: bool | None = None,
+    **parameters: Any,
+) -> Run:
+    """Run a method: simulated here, or spread over the ranks where this process is one of several.
+
+    The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded. ``batch`` is
+    the size of the mini-batches (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the
+    background, elsewhere it blocks; ``wait`` says otherwise, ``on`` runs it somewhere else.
+
+    >>> run = ifog.run("diging", "least_squares", n=16, topology="ring", steps=1000, lr=0.02)
+    >>> run
+    <run diging on ring(16): done, iteration 1000 of 1000, error 2.6e-10, disagreement 2.0e-10, loss 3.75>
+    """
+    found = find(method)
+    if on is not None:
+        task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
+        mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **parameters})
+        return mirror.wait() if wait else mirror
+    experiment = Experiment(
+        found,
+        _problem(problem, n),
+        topology=topology,
+        seed=_whole("seed", seed, 0),
+        every=_whole("every", every, 1),
+        batch=None if batch is None else _whole("batch", batch, 1),
+        start=start,
+        name=name,
+        parameters=parameters,
+    )
+    return experiment.go(_whole("steps", steps, 0), wait=wait, progress=progress)
+
+
+class Experiment:
+    """What stands behind a run that works in this process."""
+
+    def __init__(
+        self,
+        method: Method,
+        problem: Problem,
+        *,
+        topology: Any,
+        seed: int,
+        every: int,
+        batch: int | None,
+        start: Any,
+        name: str | None,
+        parameters: dict[str, Any],
+        run: Run | None = None,
+    ) -> None:
+        self.crew: Crew = crew()
+        self.every = every
+        net = Network(schedule_of(topology, problem.n), hosts=self.crew.hosts(), seed=seed, device=problem.device)
+        checked = method.check(net, **parameters)
+        x = _start(start, problem, net)
+        self.steps = Steps(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked)
+        self.run = run or Run(name or f"{method.name} on {net.topology.label}", None)
+        self.run.parameters, self.run._topology = checked, net.topology
+        self.run.about = {
+            "method": method.name,
+            "problem": problem.label,
+            "topology": net.topology.label,
+            "seed": seed,
+            "every": every,
+            "batch": batch,
+            "ranks": self.crew.size,
+        }
+        self.run._refuse, self.run._state, self.run._extend = self._refuse, self.steps.state, self.extend
+        self.run._experiment = self
+        self.watch, self.waited = Stopwatch(), self.crew.waited()
+        self._far = _BLOWN_UP * max(1.0, float(self.crew.start_sum(x.double().square().sum()).wait()) ** 0.5)
+
+    def go(self, steps: int, *, wait: bool | None, progress: bool | None = None) -> Run:
+        """Run until so many iterations are done."""
+        run = self.run
+        run.steps = steps
+        run._over.clear()
+        runs.append(run)
+        bar = shown(run, progress) if self.crew.rank == 0 else None
+        records = Records(self.steps, self.crew, self.watch, self.waited)
+        course = Course(run, self.crew, records, self.watch, self._change, progress=bar, look=self._look)
+        if wait is False or (wait is None and self.crew.size == 1 and in_notebook()):
+            if self.crew.size > 1:
+                raise ArgumentError("wait=False: on ranks a run is a collective, and blocks; leave wait out")
+            run.became("running")
+            threading.Thread(target=self._quietly, args=(course, records), name=run.name, daemon=True).start()
+        else:
+            self._drive(course, records)
+        return run
+
+    def extend(self, steps: int, *, wait: bool | None = None, progress: bool | None = None) -> Run:
+        """Run so many iterations more."""
+        return self.go(self.run.iteration + _whole("steps", steps, 0), wait=wait, progress=progress)
+
+    def restore(self, state: dict[str, Any], seconds: float) -> None:
+        """Go on from a state that was kept."""
+        steps, last = self.steps, self.run.records.last
+        steps.restore(state)
+        self.watch = Stopwatch(seconds)
+        if last:
+            steps.net.seconds = last["wait"] + last["copy"]
+            steps.seconds = steps.net.seconds + last["compute"]
+            self.waited = self.crew.waited() - last["wait"]
+
+    def _drive(self, course: Course, records: Records) -> None:
+        steps, every, last = self.steps, self.every, self.run.steps
+        begin = self.run.iteration
+        fresh = not len(self.run.records)
+        if fresh and begin == last:
+            records.take(begin)
+        for k in course:
+            taken = k % every == 0 and (k > begin or fresh)
+            if taken:
+                records.take(k)
+            steps.step()
+            if taken:
+                records.take_gradient()
+            if k + 1 == last:
+                records.take(k + 1)
+
+    def _quietly(self, course: Course, records: Records) -> None:
+        with contextlib.suppress(Exception):  # it is kept in the run, and raised by run.wait()
+            self._drive(course, records)
+
+    # ---------------------------------------------------------------------------------------------------------- steering
+    def _refuse(self, command: Command) -> Command:
+        """A command as it is to be carried out, or an error where it is given: the run goes on as before."""
+        method = self.steps.method
+        if command.what == "set":
+            for name in command.value:
+                known(name, self.run.parameters, method.name)
+            method.check_parameters(**{**self.run.parameters, **command.value})
+        if command.what == "topology":
+            wanted = Network(schedule_of(command.value, self.steps.net.n))
+            method.check_topology(wanted)
+            return Command("topology", wanted.topology)
+        return command
+
+    def _change(self, command: Command) -> None:
+        run, steps = self.run, self.steps
+        if command.what == "set":
+            run.parameters = steps.parameters = {**steps.parameters, **command.value}
+            run.mark(", ".join(f"{name} = {value}" for name, value in command.value.items()))
+        else:
+            steps.swap(command.value)
+            run._topology = command.value
+            run.mark(command.value.label)
+
+    # -------------------------------------------------------------------------------------------------------- diverging
+    def _look(self, rows: list[Rows]) -> None:
+        for some in rows:
+            for k, *sizes in zip(*(some[name] for name in ("iteration", "size", "disagreement", "gradient_norm")), strict=True):
+                if not all(size < self._far for size in sizes):  # NaN is smaller than nothing
+                    raise Diverged(self._why(int(k)))
+
+    def _why(self, k: int) -> str:
+        steps, problem = self.steps, self.steps.problem
+        sizes = self.crew.gathered(steps.net.norm(steps.x.double()).flatten())
+        node = int(torch.where(sizes.isfinite(), sizes, torch.inf).argmax())
+        lr = steps.parameters.get("lr")
+        advice = "see whether the problem's numbers are finite"
+        if isinstance(lr, float | int) and lr > 0:
+            bound = None if problem.L is None else 1 / problem.L
+            smaller = lr / 4 if bound is None else min(lr / 4, bound / 2)
+            than = "" if bound is None else f" (1/L is {bound:.2g})"
+            advice = f"lr={lr:g}{than} may be too large; try lr={smaller:.2g}"
+        return f"{self.run.name} diverged: by iteration {k}, first of all at node {node}; {advice}"
+
+
+# ----------------------------------------------------------------------------------------------------------- arguments
+def _problem(problem: str | Problem, n: int | None) -> Problem:
+    if isinstance(problem, Problem):
+        if n is not None and n != problem.n:
+            raise ArgumentError(f"n={n}: {problem.label} has {problem.n} nodes; leave n out, or make the problem for {n}")
+        return problem
+    if not isinstance(problem, str):
+        raise ProblemError(
+            f"problem={problem!r:.60}: give a problem, such as ifog.problems.least_squares(16), or make one with "
+            "ifog.problems.from_function"
+        )
+    if n is None:
+        raise ArgumentError(f"problem={problem!r} without n: say how many nodes there are, as in n=16")
+    return problems.make(problem, n)
+
+
+def _start(start: Any, problem: Problem, net: Network) -> torch.Tensor:
+    if start is None:
+        return problem.start(net.nodes)
+    x = torch.as_tensor(start, dtype=problem.dtype, device=problem.device)
+    if x.shape == (problem.d,):
+        x = x.expand(problem.n, problem.d)
+    if x.shape != (problem.n, problem.d):
+        raise ArgumentError(
+            f"start has the shape {tuple(x.shape)}: give one vector of {problem.d} numbers, or a row for each node, "
+            f"({problem.n}, {problem.d})"
+        )
+    return x[net.nodes.start : net.nodes.stop].clone()
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ArgumentError(f"{name}={value!r}: give a whole number, {least} or more")
+    return value

@@ -1,0 +1,266 @@
+"""A loop that can be watched and steered: your own, and the one that `run` is built on.
+
+::
+
+    for k in (loop := ifog.loop(1000, lr=0.1)):
+        x = ifog.neighbor_allreduce(x) - loop.lr * gradient(x)
+        loop.record(size=x.norm())
+
+On ranks all of them go through the same loop, and a change takes effect in the same iteration everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from ..comm import api
+from ..errors import ArgumentError
+from ..network.network import schedule_of
+from .crew import Crew, crew
+from .history import Rows
+from .live import Run, Stopwatch
+from .progress import Progress, shown
+from .records import Sums, Travelling
+from .steering import Beat, Command
+
+
+class Recorder(Protocol):
+    """What sets aside what is to be recorded, and makes rows of it."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it should be measured before the next beat; the same on every rank."""
+        ...
+
+    def beat(self, *, to_the_end: bool = False) -> list[Rows]:
+        """The rows that are complete."""
+        ...
+
+
+class Course:
+    """The iterations of a run, with its beats."""
+
+    def __init__(
+        self,
+        run: Run,
+        crew: Crew,
+        recorder: Recorder,
+        watch: Stopwatch,
+        apply: Callable[[Command], None],
+        *,
+        progress: Progress | None = None,
+        look: Callable[[list[Rows]], None] | None = None,
+    ) -> None:
+        self.run = run
+        self._crew, self._recorder, self._watch, self._apply = crew, recorder, watch, apply
+        self._progress, self._look = progress, look
+        self._beat = Beat(crew, run.wishes, run.iteration)
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[int]:
+        run, beat, recorder = self.run, self._beat, self._recorder
+        run.became("running")
+        try:
+            while run.steps is None or run.iteration < run.steps:
+                if run.iteration >= beat.next:
+                    self._at_beat()
+                    if self._stopped:
+                        break
+                elif recorder.full:
+                    self._add(recorder.beat())
+                yield run.iteration
+                run.iteration += 1
+            beat.over()
+            self._add(recorder.beat(to_the_end=True))
+        except GeneratorExit:  # somebody has left the loop. Whether the other ranks did so too, nobody knows: nothing is sent
+            if self._crew.size == 1:
+                self._add(recorder.beat(to_the_end=True))
+            run.became("stopped")
+            raise
+        except KeyboardInterrupt:
+            run.became("stopped")
+            raise
+        except BaseException as error:
+            run.became("failed", error)
+            raise
+        finally:
+            if self._progress is not None:
+                self._progress.close()
+        run.became("stopped" if self._stopped else "done")
+
+    def _at_beat(self) -> None:
+        run = self.run
+        self._add(self._recorder.beat())
+        self._take_up(self._beat.take(run.iteration))
+        if self._progress is not None:
+            self._progress.show(run)
+        if run.status != "paused":
+            return
+        since = time.perf_counter()
+        self._add(self._recorder.beat(to_the_end=True))
+        run.became("paused")
+        while run.status == "paused" and not self._stopped:
+            self._take_up(self._beat.while_paused())
+        self._watch.hold(since)
+        self._beat.rested(run.iteration)
+
+    def _take_up(self, commands: list[Command]) -> None:
+        run = self.run
+        for command in commands:
+            match command.what:
+                case "pause":
+                    run.status = "paused"
+                case "resume":
+                    if run.status == "paused":
+                        run.became("running")
+                case "stop":
+                    self._stopped = True
+                case _:
+                    self._apply(command)
+
+    def _add(self, rows: list[Rows]) -> None:
+        for more in rows:
+            self.run.records.add(more)
+        if self._look is not None:
+            self._look(rows)
+
+
+# ---------------------------------------------------------------------------------------------------- a loop of one's own
+class Loop:
+    """What `loop` gives: iterate over it, record, and read the parameters that somebody may change meanwhile."""
+
+    def __init__(self, run: Run, crew: Crew, *, progress: Progress | None) -> None:
+        self.run = run
+        """What others watch and steer."""
+        self._crew = crew
+        self._values = _Values(run, crew)
+        self._parameters = dict(run.parameters)
+        run.parameters = self._parameters
+        self._course = Course(run, crew, self._values, self._values.watch, self._change, progress=progress)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._course)
+
+    def __len__(self) -> int:
+        if self.run.steps is None:
+            raise TypeError("this loop has no end: it was made without steps")
+        return self.run.steps
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_parameters"][name]
+        except KeyError:
+            raise AttributeError(f"the loop has no parameter {name!r}: give it, as in ifog.loop(1000, {name}=0.1)") from None
+
+    @property
+    def topology(self) -> Any:
+        """The topology in force."""
+        return self.run.topology
+
+    def record(self, **values: Any) -> None:
+        """Write down numbers of this iteration; on ranks, their means over the ranks."""
+        self._values.add(values)
+
+    def _change(self, command: Command) -> None:
+        run = self.run
+        if command.what == "set":
+            self._parameters |= command.value
+            run.mark(", ".join(f"{name} = {value}" for name, value in command.value.items()))
+            return
+        run._topology = command.value
+        if self._crew.size > 1:
+            api.set_topology(command.value)
+        run.mark(command.value.label)
+
+
+class _Values:
+    """Numbers that were recorded, on their way to become rows."""
+
+    full = False
+
+    def __init__(self, run: Run, crew: Crew) -> None:
+        self._run, self._crew = run, crew
+        self.watch = Stopwatch()
+        self._rows: dict[int, dict[str, Any]] = {}
+        self._travelling = Travelling(crew)
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        row = self._rows.setdefault(self._run.iteration, {"seconds": self.watch()})
+        for name, value in values.items():
+            if name in ("iteration", "seconds"):
+                raise ArgumentError(f"record({name}=…): {name} is recorded anyway; choose another name")
+            # kept as it is: to ask a tensor for its number may have to wait for a device
+            row[name] = value.detach() if isinstance(value, torch.Tensor) else value
+
+    def beat(self, *, to_the_end: bool = False) -> list[Rows]:
+        rows = self._travelling.beat(to_the_end=to_the_end)
+        if self._rows or self._crew.size > 1:  # on ranks, always: not all may have recorded
+            kept, self._rows = self._rows, {}
+            self._travelling.begin(self._averaged(kept))
+            if to_the_end or self._crew.size == 1:
+                rows += self._travelling.beat(to_the_end=True)
+        return rows
+
+    def _averaged(self, rows: dict[int, dict[str, Any]]) -> Sums:
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        table = torch.tensor([[_number(name, row.get(name, float("nan"))) for name in names] for row in rows.values()])
+        total = yield table.double().reshape(len(rows), len(names))
+        return {"iteration": list(map(float, rows)), **dict(zip(names, (total / self._crew.size).T.tolist(), strict=True))}
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        raise ArgumentError(f"record({name}={type(value).__name__}{shape}): give a number, such as {name}=x.norm()") from None
+
+
+def loop(
+    steps: int | None = None, *, name: str = "loop", topology: Any = None, progress: bool | None = None, **parameters: Any
+) -> Loop:
+    """A loop over k = 0 … steps − 1 that can be watched and steered; ``parameters`` are what somebody may change.
+
+    >>> for k in (mine := loop(3, lr=0.5)):
+    ...     mine.record(value=mine.lr**k)
+    >>> mine.run.history["value"].tolist()
+    [1.0, 0.5, 0.25]
+    """
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 0):
+        raise ArgumentError(f"steps={steps!r}: give a whole number of iterations, or None for a loop without an end")
+    taken = [key for key in parameters if key in dir(Loop)]
+    if taken:
+        raise ArgumentError(f"{taken[0]}={parameters[taken[0]]!r}: a loop has something of that name; choose another one")
+    who = crew()
+    run = Run(name, steps)
+    run.parameters = parameters
+    n = who.size if who.size > 1 else None
+    if topology is not None:
+        run._topology = schedule_of(topology, n)
+
+    def checked(command: Command) -> Command:
+        if command.what == "set":
+            for key in command.value:
+                known(key, run.parameters, name)
+        if command.what == "topology":
+            return Command("topology", schedule_of(command.value, n if run._topology is None else run._topology.n))
+        return command
+
+    run._refuse = checked
+    from .live import runs
+
+    runs.append(run)
+    return Loop(run, who, progress=shown(run, progress) if who.rank == 0 else None)
+
+
+def known(name: str, parameters: Mapping[str, Any], whose: str) -> None:
+    """Refuse a name that is none of the parameters."""
+    if name not in parameters:
+        near = difflib.get_close_matches(name, parameters, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(parameters) or 'none'}"
+        raise ArgumentError(f"{whose} has no parameter {name!r}: {hint}")

@@ -1,0 +1,101 @@
+"""What a person asks of a run while it runs, and when it is done: at the same iteration on every rank.
+
+Every few iterations there is a *beat*. On ranks, rank 0 says at each beat how many commands it has, by a broadcast that travels
+until the next one, so that nobody waits for it; only where there are some, all take them up together. How many iterations a
+beat is long, rank 0 says too: about `_BEAT` seconds' worth.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import Any, NamedTuple
+
+import torch
+
+from .crew import Crew
+
+_BEAT = 0.05
+_LONGEST = 4096
+_NAP = 0.02
+
+
+class Command(NamedTuple):
+    """A wish: ``pause``, ``resume``, ``stop``, ``set`` (with parameters) or ``topology`` (with a schedule)."""
+
+    what: str
+    value: Any = None
+
+
+class Wishes:
+    """The commands that nobody has taken up yet. Any thread may add some."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+
+    def add(self, command: Command) -> None:
+        """Ask for it."""
+        self._queue.put(command)
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    def all(self, *, within: float = 0.0) -> list[Command]:
+        """Take what is there, or comes within so many seconds."""
+        found: list[Command] = []
+        try:
+            if within:
+                found.append(self._queue.get(timeout=within))
+            while True:
+                found.append(self._queue.get_nowait())
+        except queue.Empty:
+            return found
+
+
+class Beat:
+    """When the next beat is, and what is to be done then."""
+
+    def __init__(self, crew: Crew, wishes: Wishes, begin: int) -> None:
+        self._crew, self._wishes = crew, wishes
+        self.next = begin
+        """The iteration of the next beat."""
+        self._length = 1
+        self._at, self._since = begin, time.perf_counter()
+        self._travelling: Any = None
+
+    def take(self, k: int) -> list[Command]:
+        """The commands that all ranks take up now, in iteration k."""
+        crew = self._crew
+        if crew.size == 1:
+            commands = self._wishes.all()
+            self._length = self._longer(k)
+        else:
+            announced, self._length = (0, 1) if self._travelling is None else self._travelling.wait().tolist()
+            commands = crew.told(self._wishes.all() if crew.rank == 0 else None) if announced else []
+            words = torch.tensor([len(self._wishes), self._longer(k)])
+            self._travelling = crew.start_telling(words)
+        self.next = k + self._length
+        return commands
+
+    def while_paused(self) -> list[Command]:
+        """Wait a moment for commands."""
+        return list(self._crew.told(self._wishes.all(within=_NAP) if self._crew.rank == 0 else None))
+
+    def rested(self, k: int) -> None:
+        """The time until now was none of the iterations'."""
+        self._at, self._since = k, time.perf_counter()
+
+    def over(self) -> None:
+        """The run has ended: nothing may be left under way."""
+        if self._travelling is not None:
+            self._travelling.wait()
+            self._travelling = None
+
+    def _longer(self, k: int) -> int:
+        """How long the next beat should be, after what the iterations have taken since the last one."""
+        now = time.perf_counter()
+        done, took = k - self._at, now - self._since
+        self._at, self._since = k, now
+        if done == 0:
+            return 1
+        return max(1, min(2 * self._length, int(_BEAT * done / max(took, 1e-9)), _LONGEST))

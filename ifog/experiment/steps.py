@@ -1,0 +1,88 @@
+"""A method on a problem, one iteration at a time: what is driven, whoever drives it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from ..algorithms import Memory, Method
+from ..errors import ProblemError
+from ..network import Network
+from ..problems import Problem
+
+_FRESH = 0x5851F42D4C957F2D  # seeds of the further batches within one iteration lie this far apart
+
+
+class Steps:
+    """The iterates and the memory of the nodes hosted here, and what carries them on."""
+
+    def __init__(
+        self,
+        method: Method,
+        problem: Problem,
+        net: Network,
+        *,
+        x: torch.Tensor,
+        batch: int | None,
+        seed: int,
+        parameters: dict[str, Any],
+    ) -> None:
+        self.method, self.problem, self.net = method, problem, net
+        self.batch, self.seed, self.parameters = batch, seed, parameters
+        self.exact = batch is None and problem.gradient_noise == 0
+        self.x = x
+        self.s = method.start(net, x, **parameters)
+        self.gradient: torch.Tensor | None = None
+        """The exact gradients at the last iterates, if the method has asked for them."""
+        self.seconds = 0.0
+        """In the method, its gradients and its talking."""
+
+    def step(self) -> None:
+        """One iteration."""
+        began = time.perf_counter()
+        net, x = self.net, self.x
+        draws = 0
+        batch = self._batch(0)
+        self.gradient = None
+
+        def grad(z: torch.Tensor | None = None, *, fresh: bool = False) -> torch.Tensor:
+            nonlocal draws, batch
+            if fresh:
+                draws += 1
+                batch = self._batch(draws)
+            g = self.problem.gradient(x if z is None else z, net.nodes, batch)
+            if g.shape != x.shape:
+                raise ProblemError(
+                    f"the gradient of {self.problem.label} has the shape {tuple(g.shape)}, and x {tuple(x.shape)}: they must "
+                    "be the same, a row for each node"
+                )
+            if batch is None and (z is None or z is x):
+                self.gradient = g
+            return g
+
+        self.x = self.method(net, x, grad, self.s, **self.parameters)
+        net.advance()
+        self.seconds += time.perf_counter() - began
+
+    def swap(self, topology: Any) -> None:
+        """Go on with another topology."""
+        self.net.topology = topology
+        self.method.swapped(self.net, self.x, self.s, **self.parameters)
+
+    def _batch(self, draw: int) -> Any:
+        if self.exact:
+            return None
+        seed = (self.seed + draw * _FRESH) % 2**64
+        return self.problem.batch(self.net.nodes, self.net.round, self.batch, seed)
+
+    # ------------------------------------------------------------------------------------------------- kept and taken up
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on from here, of the nodes hosted here."""
+        return {"x": self.x, "memory": {name: self.s[name] for name in self.s}, "net": self.net.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.x, self.s = state["x"], Memory(state["memory"])
+        self.net.restore(state["net"])

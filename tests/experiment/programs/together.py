@@ -1,0 +1,168 @@
+"""Runs on the ranks of an MPI world: ``mpiexec -n 3 python together.py FOLDER``."""
+
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import ifog
+from ifog.experiment import crew, drive, runs
+from ifog.problems import least_squares, quadratic
+
+folder = Path(sys.argv[1])
+PROBLEM = least_squares(8, seed=3)
+LR = 0.05 / PROBLEM.L
+FOREVER = 100_000_000
+
+
+def simulated(*args, **options):
+    """The same in this process alone."""
+    real = drive.crew
+    drive.crew = crew.Alone
+    try:
+        return ifog.run(*args, **options)
+    finally:
+        drive.crew = real
+
+
+def agreed(value):
+    """Whether all ranks have the same."""
+    return all(other == value for other in ifog.allgather_object(value))
+
+
+def until(true):
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def the_history_is_that_of_the_simulation():
+    for method, topology, problem, options in [
+        ("diging", "one_peer_exponential", PROBLEM, {}),
+        ("dgd", "ring", quadratic(7, noise=0.1), {"seed": 4}),
+        ("relay_sgd", "chain", PROBLEM, {"every": 7, "batch": 3}),
+    ]:
+        given = {"topology": topology, "steps": 100, "lr": LR, **options}
+        here, there = simulated(method, problem, **given), ifog.run(method, problem, **given)
+        assert there.about["ranks"] == ifog.size()
+        nodes = there._experiment.steps.net.nodes
+        torch.testing.assert_close(there.x, here.x[nodes.start : nodes.stop], rtol=1e-11, atol=1e-13)
+        for name in ("iteration", "error", "error_of_mean", "disagreement", "loss", "gradient_norm", "messages", "bytes"):
+            np.testing.assert_allclose(
+                there.history[name], here.history[name], rtol=1e-8, atol=1e-12, err_msg=f"{method} {name}"
+            )
+        assert (there.history[["compute", "wait", "copy"]] >= 0).all(axis=None)
+
+
+def what_rank_0_asks_for_is_done_at_the_same_iteration_everywhere():
+    paused, before = [], len(runs)
+
+    def steer():
+        until(lambda: len(runs) > before and runs[-1].iteration > 20)
+        run = runs[-1]
+        run.topology = "complete"
+        until(lambda: run.marks)
+        run.set(lr=LR / 2)
+        until(lambda: len(run.marks) == 2)
+        run.pause()
+        until(lambda: run.status == "paused")
+        paused.append(run.iteration)
+        time.sleep(0.3)
+        paused.append(run.iteration)
+        run.resume()
+        until(lambda: run.iteration > paused[0] + 10)
+        run.stop()
+
+    steering = threading.Thread(target=steer)
+    if ifog.rank() == 0:
+        steering.start()
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=5)
+    if ifog.rank() == 0:
+        steering.join()
+        assert paused[0] == paused[1]
+    assert run.status == "stopped"
+    assert [what for _, what in run.marks] == ["complete(8)", f"lr = {LR / 2}"]
+    assert agreed((run.iteration, run.marks, run.topology.label, dict(run.parameters)))
+
+    # the same changes at the same iterations give the same numbers in a simulation
+    (swapped, _), (changed, _) = run.marks
+    alone = simulated("dgd", PROBLEM, topology="ring", steps=swapped, lr=LR, every=5)
+    experiment = alone._experiment
+    drive.crew, real = crew.Alone, drive.crew
+    experiment.steps.swap(ifog.topology.complete(8))
+    alone.extend(changed - swapped)
+    experiment.steps.parameters = {"lr": LR / 2}
+    alone.extend(run.iteration - changed)
+    drive.crew = real
+    nodes = run._experiment.steps.net.nodes
+    torch.testing.assert_close(run.x, alone.x[nodes.start : nodes.stop], rtol=1e-11, atol=1e-13)
+
+
+def a_run_is_kept_by_all_and_taken_up_by_all():
+    for method, topology in (("diging", "ring"), ("relay_sgd", "chain")):
+        run = ifog.run(method, PROBLEM, topology=topology, steps=30, lr=LR)
+        run.save(folder / method)
+        ifog.barrier()
+        loaded = ifog.Run.load(folder / method).extend(20)
+        assert torch.equal(loaded.x, run.extend(20).x), method
+        assert loaded.history["messages"].iloc[-1] == run.history["messages"].iloc[-1]
+        # and by one process alone
+        drive.crew, real = crew.Alone, drive.crew
+        alone = ifog.Run.load(folder / method).extend(20)
+        drive.crew = real
+        nodes = run._experiment.steps.net.nodes
+        torch.testing.assert_close(alone.x[nodes.start : nodes.stop], run.x, rtol=1e-11, atol=1e-13)
+
+
+def a_run_that_diverges_does_so_everywhere():
+    try:
+        ifog.run("dgd", PROBLEM, topology="ring", steps=10_000, lr=9.0)
+        raise AssertionError("it has not diverged")
+    except ifog.Diverged as error:
+        said = str(error)
+    assert agreed(said)
+    assert ifog.size() == 1 or runs[-1].status == "failed"
+
+
+def a_loop_is_averaged_and_steered():
+    loop = ifog.loop(name="mine", lr=1.0, topology=ifog.topology.ring(ifog.size()))
+    ifog.set_topology(ifog.topology.ring(ifog.size()))
+    x = torch.tensor([float(ifog.rank())])
+    for k in loop:
+        x = ifog.neighbor_allreduce(x) * loop.lr
+        loop.record(rank=ifog.rank(), size=x.norm())
+        if ifog.rank() == 0 and k == 20:
+            loop.run.set(lr=0.5)
+            loop.run.topology = ifog.topology.complete(ifog.size())
+        if loop.lr == 0.5 and ifog.rank() == 0:
+            loop.run.stop()
+    run = loop.run
+    assert run.status == "stopped"
+    assert agreed((run.iteration, run.marks))
+    assert ifog.current_topology() == ifog.topology.complete(ifog.size())
+    history = run.history
+    assert (history["rank"] == (ifog.size() - 1) / 2).all()
+    assert history["iteration"].tolist() == list(range(run.iteration))
+    changed = run.marks[0][0]
+    shrinks = history["size"].iloc[changed] / history["size"].iloc[changed - 1]
+    assert abs(shrinks - 0.5) < 1e-3
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    ifog.init()
+    done = 0
+    for name, test in list(globals().items()):
+        if name.startswith(("the_", "what_", "a_")) and callable(test):
+            test()
+            done += 1
+    ifog.barrier()
+    if ifog.rank() == 0:
+        print(f"{done} held")
+    assert isinstance(runs[0].history, pd.DataFrame)

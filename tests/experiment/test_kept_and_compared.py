@@ -1,0 +1,188 @@
+"""A run in a file goes on bit for bit; runs are repeated and laid side by side."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ifog
+from ifog import algorithms, problems
+from ifog.errors import ArgumentError, ExperimentError, MethodError
+from ifog.network import Network
+
+PROBLEM = problems.least_squares(8, seed=3)
+LR = 0.05 / PROBLEM.L
+FITTING = ["ring", "chain", "one_peer_exponential", "double_binary_tree", "ceca", "one_peer_hypercube", "exponential"]
+
+
+def fitting(method):
+    """A topology that the method can take."""
+    for name in FITTING:
+        if name in ifog.topology.families():
+            try:
+                method.check_topology(Network(name, 8))
+            except MethodError:
+                continue
+            return name
+    raise AssertionError(f"no topology for {method.name}")
+
+
+def needed(method):
+    from method_claims import CLAIMS
+
+    claim = CLAIMS[method.name]
+    return {**claim.parameters, **({"lr": LR} if "lr" in method.parameters else {})}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, method in algorithms.all().items() if not getattr(method, "asynchronous", False)]
+)
+def test_every_method_goes_on_bit_for_bit(name, tmp_path):
+    method = algorithms.find(name)
+    given = {"topology": fitting(method), "batch": 4, "seed": 5, **needed(method)}
+    whole = ifog.run(name, PROBLEM, steps=24, **given)
+    half = ifog.run(name, PROBLEM, steps=11, **given)
+    half.save(tmp_path / "half")
+    loaded = ifog.Run.load(tmp_path / "half")
+    np.testing.assert_array_equal(loaded.history.to_numpy(), half.history.to_numpy())
+    others = {key: given[key] for key in loaded._kept_out}
+    on = loaded.extend(13, **others)
+    assert on.status == "done"
+    assert torch.equal(on.x, whole.x)
+    for column in ("iteration", "error", "disagreement", "loss", "gradient_norm", "messages", "bytes"):
+        np.testing.assert_array_equal(on.history[column], whole.history[column], err_msg=column)
+    assert (on.history[["seconds", "compute", "copy"]].diff().dropna() >= 0).all(axis=None)
+
+
+def test_a_run_that_was_changed_goes_on_with_the_changes(tmp_path):
+    run = ifog.run("diging", PROBLEM, topology="ring", steps=100_000_000, lr=LR, every=10, wait=False)
+    run.topology, _ = "one_peer_exponential", run.set(lr=LR / 2)
+    while len(run.marks) < 2:
+        pass
+    run.stop()
+    run.wait()
+    run.save(tmp_path / "run")
+    loaded = ifog.Run.load(tmp_path / "run")
+    assert loaded.marks == run.marks
+    assert loaded.topology == run.topology
+    assert torch.equal(loaded.extend(20).x, run.extend(20).x)
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        lambda: ifog.topology.od_equidyn(8, seed=3),
+        lambda: ifog.topology.lazy(ifog.topology.ring(8)),
+        lambda: ifog.topology.metropolis(np.roll(np.eye(8), 1, 0) + np.roll(np.eye(8), -1, 0)),
+    ],
+)
+def test_a_topology_comes_back_as_it_was(topology, tmp_path):
+    run = ifog.run("dgd", PROBLEM, topology=topology(), steps=5, lr=LR)
+    run.save(tmp_path / "run")
+    loaded = ifog.Run.load(tmp_path / "run")
+    assert torch.equal(loaded.extend(20).x, run.extend(20).x)
+
+
+def test_what_cannot_be_kept_must_be_given_again(tmp_path):
+    own = problems.from_function(lambda x, c: ((x - c) ** 2).sum(), torch.arange(8.0, dtype=torch.float64)[:, None], d=1)
+    run = ifog.run("dgd", own, topology="ring", steps=5, lr=0.1)
+    run.save(tmp_path / "run")
+    loaded = ifog.Run.load(tmp_path / "run")
+    assert len(loaded.history) == 6
+    with pytest.raises(ArgumentError, match=r"its problem, .*give it again, as in extend\(5, problem=…\)"):
+        loaded.extend(5)
+    assert torch.equal(loaded.extend(5, problem=own).x, run.extend(5).x)
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path):
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR)
+    path = tmp_path / "run"
+    run.save(path)
+    content = path.read_bytes()
+    with pytest.raises(ExperimentError, match="there is no such file"):
+        ifog.Run.load(tmp_path / "other")
+    for damaged in (content[: len(content) // 2], b"", b"something else", bytes(reversed(content))):
+        path.write_bytes(damaged)
+        with pytest.raises(ExperimentError, match="no whole file"):
+            ifog.Run.load(path)
+    torch.save({"format": "something"}, path)
+    with pytest.raises(ExperimentError, match="no file of a run"):
+        ifog.Run.load(path)
+    torch.save({"format": "ifog run", "version": 99}, path)
+    with pytest.raises(ExperimentError, match="version 99"):
+        ifog.Run.load(path)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR)
+    path = tmp_path / "run"
+    run.save(path)
+
+    def full(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        run.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert len(ifog.Run.load(path).history) == 6
+
+
+# ------------------------------------------------------------------------------------------------------------ compared
+def test_runs_are_compared_in_one_tidy_table():
+    compared = ifog.compare(
+        [("dgd", "ring"), ("extra", "ring"), {"method": "dgd", "topology": "complete"}], problem=PROBLEM, steps=200, lr=LR
+    )
+    table = compared.table.set_index("run")
+    assert list(table.index) == ["dgd on ring(8)", "extra on ring(8)", "dgd on complete(8)"]
+    assert table.loc["extra on ring(8)", "error"] < table.loc["dgd on ring(8)", "error"]
+    history = compared.history
+    assert list(history.columns[:4]) == ["run", "method", "topology", "seed"]
+    assert len(history) == 3 * 201
+    assert set(history.groupby("run")["topology"].first()) == {"ring(8)", "complete(8)"}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_parameters():
+    compared = ifog.compare([{"lr": LR}, {"lr": LR / 2}], method="dgd", topology="ring", problem=PROBLEM, steps=5)
+    assert len({run.name for run in compared}) == 2
+    assert f"lr {LR / 2:g}" in compared[1].name
+
+
+def test_the_figure_has_a_curve_for_each_run_and_a_mark_for_each_change():
+    compared = ifog.compare([("dgd", "ring"), ("extra", "ring")], problem=PROBLEM, steps=50, lr=LR)
+    compared[0].marks.append((20, "lr = 0.1"))
+    figure = compared.figure()
+    assert [trace.name for trace in figure.data] == ["dgd on ring(8)", "extra on ring(8)"]
+    assert figure.layout.yaxis.type == "log"
+    assert figure.layout.annotations[0].text == "lr = 0.1"
+    np.testing.assert_array_equal(figure.data[1].y, compared[1].history["error"])
+    with pytest.raises(ArgumentError, match="y='accuracy'"):
+        compared.figure(y="accuracy")
+
+
+def test_a_run_is_repeated_with_other_seeds():
+    noisy = problems.quadratic(6, noise=0.3)
+    repeated = ifog.repeat("atc", noisy, seeds=range(4), topology="ring", steps=60, lr=0.1)
+    assert len({run.records.last["error"] for run in repeated}) == 4
+    mean = repeated.mean("error")
+    assert (mean["min"] <= mean["mean"]).all()
+    assert (mean["mean"] <= mean["max"]).all()
+    assert mean["mean"].iloc[-1] == pytest.approx(np.mean([run.records.last["error"] for run in repeated]))
+    with pytest.raises(ArgumentError, match="seeds"):
+        ifog.repeat("atc", noisy, seeds=range(4), seed=1, topology="ring", steps=60, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [("dgd", "give a list"), ([("dgd", "ring", 3)], "is no entry"), (["dgd"], "topology is missing for dgd")],
+)
+def test_a_mistake_in_a_comparison_is_named(entries, says):
+    with pytest.raises(ArgumentError, match=says):
+        ifog.compare(entries, problem=PROBLEM, steps=5, lr=LR)
+
+
+def test_a_short_word_about_a_run():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR)
+    assert repr(run).startswith("<run dgd on ring(8): done, iteration 5 of 5, error ")
+    assert math.isclose(run.records.last["error"], run.history["error"].iloc[-1])

@@ -1,0 +1,218 @@
+"""A run records what it should, goes where its method goes, and says what is wrong with what it is given."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import ifog
+from ifog import problems
+from ifog.errors import ArgumentError, Diverged, ExperimentError, MethodError, ProblemError, TopologyError
+
+PROBLEM = problems.least_squares(8, seed=3)
+LR = 0.05 / PROBLEM.L
+
+
+def test_every_recorded_number_is_what_its_name_says():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=50, lr=LR, every=7)
+    history = run.history
+    assert history["iteration"].tolist() == [0, 7, 14, 21, 28, 35, 42, 49, 50]
+
+    x = PROBLEM.start(range(8))
+    W = torch.from_numpy(ifog.topology.ring(8).W.copy())
+    for k in range(51):
+        row = history[history["iteration"] == k]
+        if len(row):
+            apart = x - PROBLEM.optimum
+            mean = x.mean(0)
+            expected = {
+                "error": (apart**2).sum(1).mean().sqrt(),
+                "error_of_mean": apart.mean(0).norm(),
+                "disagreement": ((x - mean) ** 2).sum(1).mean().sqrt(),
+                "loss": PROBLEM.loss(x, range(8)).mean(),
+                "gradient_norm": PROBLEM.gradient(x, range(8)).mean(0).norm(),
+                "size": mean.norm(),
+                "messages": torch.tensor(16.0 * k),
+                "bytes": torch.tensor(16.0 * k * PROBLEM.d * 8),
+            }
+            for name, value in expected.items():
+                assert row[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-14), (k, name)
+        x = W @ x - LR * PROBLEM.gradient(x, range(8))
+    assert (history["seconds"].diff().dropna() >= 0).all()
+    assert (history["compute"] + history["copy"] <= history["seconds"] + 1e-3).all()
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_many_snapshots_at_once_give_the_numbers_of_each_alone(every, monkeypatch):
+    from ifog.experiment import records
+
+    together = ifog.run("gradient_tracking", PROBLEM, topology="ring", steps=100, lr=LR, every=every).history
+    monkeypatch.setattr(records, "_MANY", math.inf)
+    alone = ifog.run("gradient_tracking", PROBLEM, topology="ring", steps=100, lr=LR, every=every).history
+    for name in ("error", "disagreement", "loss", "gradient_norm"):
+        np.testing.assert_allclose(together[name], alone[name], rtol=1e-12)
+
+
+def test_a_problem_whose_function_is_for_plain_tensors_only_is_measured_too():
+    own = problems.from_gradient(lambda x, i: x.numpy() - i, 4, 1, loss=lambda x, i: ((x.numpy() - i) ** 2 / 2).item())
+    run = ifog.run("dgd", own, topology="ring", steps=100, lr=0.1)
+    assert run.history["gradient_norm"].iloc[-1] < 1e-3
+    assert run.history["loss"].iloc[0] == (0 + 1 + 4 + 9) / 2 / 4
+
+
+def test_a_problem_without_a_function_has_no_loss_to_record():
+    run = ifog.run("dgd", problems.from_gradient(lambda x, i: x - i, 4, 1), topology="ring", steps=20, lr=0.1)
+    assert run.history["loss"].isna().all()
+
+
+def test_what_a_problem_measures_besides_is_recorded():
+    run = ifog.run("atc", problems.digits(4), topology="ring", steps=4, lr=0.1, every=2)
+    assert "accuracy" in run.history
+    assert run.history["accuracy"].between(0, 1).all()
+
+
+def test_the_same_seed_gives_the_same_history_and_another_one_another():
+    noisy = problems.quadratic(6, noise=0.1)
+
+    def errors(seed):
+        return ifog.run("atc", noisy, topology="ring", steps=40, lr=0.1, seed=seed).history["error"].tolist()
+
+    assert errors(1) == errors(1)
+    assert errors(1) != errors(2)
+
+
+def test_mini_batches_are_of_the_size_that_is_asked_for():
+    exact = ifog.run("atc", PROBLEM, topology="ring", steps=300, lr=LR).history["error_of_mean"].iloc[-1]
+    rough = ifog.run("atc", PROBLEM, topology="ring", steps=300, lr=LR, batch=1).history["error_of_mean"].iloc[-1]
+    assert rough > 2 * exact
+
+
+@pytest.mark.parametrize("start", [3.0 * torch.ones(PROBLEM.d), np.full((8, PROBLEM.d), 3.0)])
+def test_the_nodes_begin_where_they_are_told_to(start):
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=0, lr=LR, start=start)
+    assert run.history["size"].tolist() == [pytest.approx(3 * PROBLEM.d**0.5)]
+    assert run.status == "done"
+
+
+def test_one_node_alone_runs_too():
+    run = ifog.run("diging", "least_squares", n=1, topology="ring", steps=400, lr=0.2)
+    assert run.history["error"].iloc[-1] < 1e-10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_numbers_are_of_the_problems_type(dtype):
+    run = ifog.run("extra", PROBLEM.to(dtype=dtype), topology="ring", steps=500, lr=0.5 / PROBLEM.L)
+    assert run.x.dtype == dtype
+    assert run.history["error"].iloc[-1] < (1e-4 if dtype == torch.float32 else 1e-6)
+
+
+def test_a_run_that_diverges_says_when_where_and_what_to_try():
+    with pytest.raises(
+        Diverged, match=r"dgd on ring\(8\) diverged: by iteration \d+, first of all at node \d; lr=9 .*try lr=0\.\d"
+    ) as raised:
+        ifog.run("dgd", PROBLEM, topology="ring", steps=10_000, lr=9.0)
+    assert int(str(raised.value).split("iteration ")[1].split(",")[0]) < 100
+    run = ifog.experiment.runs[-1]
+    assert run.status == "failed"
+    assert len(run.history) > 3  # what was recorded up to then is kept
+    with pytest.raises(Diverged):
+        run.wait()
+
+
+def test_numbers_that_are_none_end_a_run():
+    own = problems.from_gradient(lambda x, i: x * torch.nan if x.any() else x + 1, 4, 2)
+    with pytest.raises(Diverged, match="iteration 1, "):
+        ifog.run("dgd", own, topology="ring", steps=100, lr=0.1)
+
+
+NEXT_TO_RIGHT = {
+    "a name that is almost one": ({"method": "extr"}, MethodError, "did you mean extra"),
+    "a topology for another n": ({"topology": ifog.topology.ring(9)}, TopologyError, r"ring\(9\) has 9 nodes.*n=8"),
+    "a topology that does not fit": ({"method": "extra", "topology": "exponential"}, MethodError, "symmetric.*try ring"),
+    "no step size": ({"lr": None}, ArgumentError, "lr"),
+    "a parameter that is none": ({"beta": 0.9}, ArgumentError, "has no parameter 'beta'"),
+    "steps that are no number": ({"steps": "many"}, ArgumentError, r"steps='many': give a whole number"),
+    "steps below zero": ({"steps": -1}, ArgumentError, "steps=-1"),
+    "every of zero": ({"every": 0}, ArgumentError, "every=0"),
+    "a batch of half": ({"batch": 0.5}, ArgumentError, r"batch=0\.5"),
+    "a seed that is none": ({"seed": -1}, ArgumentError, "seed=-1"),
+    "a problem by name without n": ({"problem": "least_squares"}, ArgumentError, "n=16"),
+    "another n than the problem's": ({"n": 9}, ArgumentError, "least_squares.*has 8 nodes"),
+    "a problem that is none": ({"problem": 3}, ProblemError, "problem=3"),
+    "a start of another length": ({"start": torch.ones(3)}, ArgumentError, r"start has the shape \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("mistake", NEXT_TO_RIGHT, ids=str)
+def test_a_mistake_is_named_before_the_first_step(mistake):
+    change, error, says = NEXT_TO_RIGHT[mistake]
+    right = {"method": "dgd", "problem": PROBLEM, "topology": "ring", "steps": 5, "lr": LR}
+    given = {key: value for key, value in (right | change).items() if value is not None}
+    with pytest.raises(error, match=says):
+        ifog.run(**given)
+
+
+def test_a_gradient_of_the_wrong_shape_is_named():
+    own = problems.from_gradient(lambda x, i: x, 4, 2)
+    own._gradient = lambda x, **data: x[:, :1]
+    with pytest.raises(ProblemError, match=r"the gradient of .* has the shape \(4, 1\), and x \(4, 2\)"):
+        ifog.run("dgd", own, topology="ring", steps=3, lr=0.1)
+
+
+def test_a_method_of_three_lines_is_run_recorded_and_kept(tmp_path):
+    from ifog.algorithms import method
+    from ifog.algorithms.method import _register
+
+    try:
+
+        @method(needs="doubly_stochastic")
+        def half_a_step(net, x, grad, s, *, lr):
+            return net.mix(x) - lr / 2 * grad()
+
+        assert "half_a_step" in ifog.algorithms.all()
+        run = ifog.run("half_a_step", PROBLEM, topology="ring", steps=30, lr=2 * LR)
+        same = ifog.run("dgd", PROBLEM, topology="ring", steps=30, lr=LR)
+        assert torch.equal(run.x, same.x)
+        run.save(tmp_path / "run")
+        assert torch.equal(ifog.Run.load(tmp_path / "run").extend(20).x, same.extend(20).x)
+    finally:
+        _register.pop("half_a_step", None)
+
+
+def test_recording_does_not_hold_on_to_more_than_a_bounded_number_of_iterates():
+    from ifog.experiment import records
+
+    d = records._SET_ASIDE // 64
+    wide = problems.from_function(lambda x, c: ((x - c) ** 2).sum() / 2, torch.zeros(4, 1), d=d)
+    run = ifog.run("dgd", wide, topology="ring", steps=40, lr=0.1)
+    assert len(run.history) == 41
+
+
+def test_a_notebook_goes_on_while_it_runs():
+    began = time.perf_counter()
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10_000_000, lr=LR, every=1000, wait=False)
+    assert time.perf_counter() - began < 2
+    with pytest.raises(TimeoutError, match="still running"):
+        run.wait(timeout=0.1)
+    run.stop()
+    assert run.wait(timeout=60).status == "stopped"
+
+
+def test_a_run_can_be_awaited():
+    import asyncio
+
+    async def cell():
+        return await ifog.run("dgd", PROBLEM, topology="ring", steps=100, lr=LR, wait=False)
+
+    assert asyncio.run(cell()).iteration == 100
+
+
+def test_an_error_in_the_background_is_raised_where_it_is_waited_for():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10_000, lr=9.0, wait=False)
+    with pytest.raises(Diverged):
+        run.wait(timeout=60)
+    assert run.status == "failed"
+    with pytest.raises(ExperimentError, match="is failed"):
+        run.set(lr=0.1)

@@ -1,0 +1,234 @@
+"""Whatever runs can be held, stopped and changed, and what does not fit is refused while it goes on."""
+
+import time
+
+import pytest
+import torch
+
+import ifog
+from ifog import problems
+from ifog.errors import ArgumentError, ExperimentError, MethodError, TopologyError
+
+PROBLEM = problems.least_squares(8, seed=3)
+LR = 0.05 / PROBLEM.L
+FOREVER = 100_000_000
+
+
+@pytest.fixture
+def run():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=50, wait=False)
+    yield run
+    run.stop()
+    run.wait(timeout=60)
+
+
+def until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
+
+
+def test_it_pauses_and_goes_on(run):
+    until(lambda: run.iteration > 0)
+    run.pause()
+    until(lambda: run.status == "paused")
+    held = run.iteration
+    assert run.history["iteration"].iloc[-1] == held // 50 * 50 - (50 if held % 50 == 0 else 0)  # all of it is measured
+    time.sleep(0.2)
+    assert run.iteration == held
+    run.resume()
+    until(lambda: run.iteration > held)
+    assert run.status == "running"
+
+
+def test_the_time_of_a_pause_is_not_counted(run):
+    until(lambda: run.iteration > 0)
+    run.pause()
+    until(lambda: run.status == "paused")
+    time.sleep(0.5)
+    last = run.history["seconds"].iloc[-1]
+    run.resume()
+    until(lambda: run.history["seconds"].iloc[-1] > last)
+    assert run.history["seconds"].diff().max() < 0.45
+
+
+def test_another_topology_takes_effect_at_a_marked_iteration(run):
+    until(lambda: len(run.records) > 2)
+    run.topology = "complete"
+    until(lambda: run.marks)
+    ((k, what),) = run.marks
+    assert what == "complete(8)"
+    assert run.topology == ifog.topology.complete(8)
+    until(lambda: run.iteration > k + 300)
+    run.stop()
+    run.wait(timeout=60)
+    messages = run.history.set_index("iteration")["messages"].diff() / 50
+    assert messages[messages.index <= k].dropna().unique().tolist() == [16]
+    assert messages[messages.index >= k + 50].dropna()[:-1].unique().tolist() == [56]
+
+
+def test_another_step_size_moves_where_it_ends(run):
+    until(lambda: run.iteration > 3000)
+    far = run.history["error"].iloc[-1]
+    run.set(lr=LR / 10)
+    until(lambda: run.history["error"].iloc[-1] < far / 3)
+    assert run.marks[-1][1] == f"lr = {LR / 10}"
+    assert run.parameters["lr"] == LR / 10
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "says"),
+    [
+        (lambda run: run.set(lrr=0.1), ArgumentError, "has no parameter 'lrr': did you mean lr"),
+        (lambda run: run.set(lr=-1), ArgumentError, "lr=-1"),
+        (lambda run: run.set(), ArgumentError, "lr=0.01"),
+        (lambda run: setattr(run, "topology", "rign"), TopologyError, "did you mean 'ring'"),
+        (lambda run: setattr(run, "topology", ifog.topology.ring(9)), TopologyError, "9 nodes"),
+        (lambda run: run.extend(10), ExperimentError, "is running"),
+        (lambda run: run.save("nowhere"), ExperimentError, "pause it"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_the_run_goes_on(run, wish, error, says):
+    until(lambda: run.iteration > 0)
+    with pytest.raises(error, match=says):
+        wish(run)
+    before = run.iteration
+    until(lambda: run.iteration > before)
+    assert run.status == "running"
+
+
+def test_a_topology_that_the_method_cannot_take_is_refused(run):
+    exact = ifog.run("extra", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=1000, wait=False)
+    with pytest.raises(MethodError, match="needs a symmetric W"):
+        exact.topology = "exponential"
+    exact.topology = "grid"
+    until(lambda: exact.marks)
+    exact.stop()
+    assert exact.wait(timeout=60).status == "stopped"
+
+
+def test_messages_on_edges_begin_anew_with_another_tree():
+    problem = problems.quadratic(7)
+    run = ifog.run("relay_sgd", problem, topology="chain", steps=FOREVER, lr=0.05, every=100, wait=False)
+    until(lambda: run.iteration > 500)
+    run.topology = "star"
+    until(lambda: run.marks)
+    begun = run.iteration
+    until(lambda: run.iteration > begun + 6000)
+    run.stop()
+    run.wait(timeout=60)
+    assert run.history["error_of_mean"].iloc[-1] < 1e-6
+
+
+def test_a_method_may_say_what_a_swap_does_to_its_memory():
+    from ifog.algorithms import method, zeros
+    from ifog.algorithms.method import _register
+
+    swaps = []
+
+    def forget(net, x, s):
+        swaps.append(net.topology.label)
+        s.m = torch.zeros_like(x)
+
+    try:
+
+        @method(needs="doubly_stochastic", on_swap=forget, m=zeros)
+        def heavy(net, x, grad, s, *, lr):
+            s.m = s.m + 1
+            return net.mix(x - lr * grad())
+
+        run = ifog.run("heavy", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=100, wait=False)
+        until(lambda: run.iteration > 10)
+        run.topology = "grid"
+        until(lambda: run.marks)
+        run.stop()
+        run.wait(timeout=60)
+        assert swaps == ["grid(8)"]
+        assert run._state()["memory"]["m"].max() == run.iteration - run.marks[0][0]
+    finally:
+        _register.pop("heavy", None)
+
+
+def test_listeners_hear_of_rows_until_they_leave(run):
+    heard = []
+    leave = run.listen(lambda: heard.append(len(run.records)))
+    until(lambda: len(heard) > 3)
+    leave()
+    time.sleep(0.3)
+    count = len(heard)
+    time.sleep(0.3)
+    assert len(heard) == count
+    assert heard == sorted(heard)
+
+
+# ------------------------------------------------------------------------------------------------ a loop of one's own
+def test_a_loop_is_recorded_and_shows_its_last_numbers():
+    for k in (loop := ifog.loop(100, name="mine", lr=0.5)):
+        loop.record(value=loop.lr * k, square=torch.tensor(float(k**2)))
+    history = loop.run.history
+    assert history["value"].tolist() == [0.5 * k for k in range(100)]
+    assert history["square"].tolist() == [k**2 for k in range(100)]
+    assert loop.run.status == "done"
+    assert len(loop) == 100
+    assert "mine: done" in repr(loop.run)
+
+
+def test_a_loop_follows_what_others_ask_of_its_run():
+    seen = []
+    loop = ifog.loop(lr=1.0, topology=ifog.topology.ring(4))
+    for k in loop:
+        seen.append((loop.lr, loop.topology.label))
+        if k == 10:
+            loop.run.set(lr=0.5)
+            loop.run.topology = "star"
+        if loop.lr == 0.5:
+            loop.run.stop()
+        time.sleep(0.0005)
+    assert seen[10] == (1.0, "ring(4)")
+    assert seen[-1] == (0.5, "star(4)")
+    assert loop.run.status == "stopped"
+    assert [what for _, what in loop.run.marks] == ["lr = 0.5", "star(4)"]
+
+
+def test_a_loop_that_is_left_has_ended():
+    for k in (loop := ifog.loop(100)):
+        loop.record(value=k)
+        if k == 5:
+            break
+    assert loop.run.status == "stopped"
+    assert loop.run.history["value"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_is_recorded_now_and_then_has_gaps():
+    for k in (loop := ifog.loop(4)):
+        loop.record(often=k)
+        if k % 2:
+            loop.record(seldom=k)
+    assert loop.run.history["seldom"].isna().tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "says"),
+    [
+        (lambda: ifog.loop(-1), ArgumentError, "steps=-1"),
+        (lambda: ifog.loop(1.5), ArgumentError, r"steps=1\.5"),
+        (lambda: ifog.loop(3, record=1), ArgumentError, "record=1"),
+        (lambda: ifog.loop(3, lr=1).ll, AttributeError, "no parameter 'll'"),
+        (
+            lambda: [loop.record(x=torch.ones(2)) for loop in [ifog.loop(3)] for _ in loop],
+            ArgumentError,
+            r"record\(x=Tensor of shape \(2,\)\)",
+        ),
+        (
+            lambda: [loop.record(seconds=2) for loop in [ifog.loop(3)] for _ in loop],
+            ArgumentError,
+            "seconds is recorded anyway",
+        ),
+        (lambda: ifog.loop(3).run.x, ExperimentError, "no iterates"),
+        (lambda: ifog.loop(3).run.extend(3), ExperimentError, "loop of your own"),
+    ],
+)
+def test_a_mistake_with_a_loop_is_named(wrong, error, says):
+    with pytest.raises(error, match=says):
+        wrong()

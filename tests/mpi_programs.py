@@ -1,0 +1,38 @@
+"""Programs on the ranks of an MPI world."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ifog.comm.mpi import find
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 300  # seconds, until a run that hangs is shown for what it is
+
+
+def run(n, program, *arguments):
+    """What a program says on n ranks; the test fails if the program does."""
+    mpi = find()
+    variables = mpi.environment() | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        mpi.command(n, str(ROOT / "tests" / program), *map(str, arguments)),
+        env=variables,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as ranks:
+        try:
+            said, _ = ranks.communicate(timeout=PATIENCE)
+        except BaseException as error:
+            os.killpg(ranks.pid, signal.SIGKILL)  # the ranks end with their launcher
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            said = f"{ranks.communicate()[0]}\nstopped after {PATIENCE} s"
+    if ranks.returncode:
+        pytest.fail(f"{Path(program).name} on {n} ranks:\n{said[-20_000:]}", pytrace=False)
+    return said
