@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -369,6 +370,7 @@ class MailOnRanks(Mail):
 
     def send(self, kind: str, sender: int, count: int, messages: Mapping[int, torch.Tensor]) -> None:  # noqa: ARG002
         """Let messages go: when this returns, they are there."""
+        began = time.perf_counter()
         self._only(kind)
         by_rank: dict[int, dict[int, torch.Tensor]] = {}
         for receiver, message in messages.items():
@@ -393,9 +395,11 @@ class MailOnRanks(Mail):
                 self._window.put(out, dst_weights={rank: 1.0})
             else:
                 self._window.accumulate(out, dst_weights={rank: 1.0})
+        self.net.took(began)
 
     def slots(self, i: int) -> dict[int, torch.Tensor]:
         """What lies in a node's mailbox now, by sender."""
+        began = time.perf_counter()
         for rank, written in self._window.versions().items():
             if written:
                 rows = self._window.update(0.0, {rank: 1.0}, reset=True)
@@ -403,6 +407,7 @@ class MailOnRanks(Mail):
                 for row, (sender, receiver) in enumerate(self._edges_from[rank]):
                     if rows[row, 0]:
                         self._lay(_PUT if rows[row, 0] < 0 else _ACCUMULATE, sender, receiver, rows[row, 1:].clone())
+        self.net.took(began)
         return self._slots[i]
 
     def arrive_all(self) -> None:
@@ -417,18 +422,18 @@ class MailOnRanks(Mail):
 
     def meet(self, i: int, j: int, plus: torch.Tensor) -> torch.Tensor:
         """Average two nodes' x, and add to that of the first."""
+        began = time.perf_counter()
         self._only(_AVERAGE)
         mine, rank = i - self.net.nodes.start, int(self._host[j])
         more = torch.zeros(self._window.shape[1:], dtype=self._window.dtype)
         more[1 : 1 + plus.numel()] = plus.detach().flatten().cpu()
         row = self._window.average(rank, mine=mine, theirs=j - self.net.bounds[rank], plus=more)
+        self.net.took(began)
         return row[1 : 1 + plus.numel()].view(1, *self._shape).to(plus.device)
 
     def _only(self, kind: str) -> None:
         if self._kind not in ("", kind):
-            raise MethodError(
-                f"mailbox.{kind} after mailbox.{self._kind}: on ranks a method uses one of the three, with average"
-            )
+            raise MethodError(f"mailbox.{kind} after mailbox.{self._kind}: on ranks a method keeps to one of them")
         self._kind = kind
 
     def close(self) -> None:
