@@ -1,5 +1,6 @@
 """Running methods: recorded, watched and steered while they run, kept in files, repeated and compared."""
 
+from .asynchronous import Asynchronous as Asynchronous
 from .compared import Comparison as Comparison
 from .compared import compare as compare
 from .compared import repeat as repeat
