@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from .. import problems
 from ..algorithms import Method, find
-from ..errors import ArgumentError, Diverged, ProblemError
+from ..errors import ArgumentError, Diverged, ExperimentError, ProblemError
 from ..network import Network
+from ..network.clock import Clock
+from ..network.effects import Effect
 from ..network.network import schedule_of
 from ..problems import Problem
-from .crew import Crew, crew
+from .crew import Alone, Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, runs
 from .loop import Course, known
@@ -22,8 +26,9 @@ from .place import Mirror, Place
 from .progress import in_notebook, shown
 from .records import Records
 from .steering import Command
-from .steps import Steps
+from .steps import Activations, Stepper, Steps
 
+_PATIENCE = 10.0  # seconds, for an iteration that is under way when Python ends
 _BLOWN_UP = 1e12  # so many times farther away than at the start: it will not come back
 
 
@@ -42,6 +47,10 @@ def run(
     n: int | None = None,
     name: str | None = None,
     progress: bool | None = None,
+    effects: Sequence[Effect] = (),
+    compute: Any = None,
+    speeds: Any = None,
+    delay: Any = None,
     **parameters: Any,
 ) -> Run:
     """Run a method: simulated here, or spread over the ranks where this process is one of several.
@@ -50,6 +59,10 @@ def run(
     the size of the mini-batches (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the
     background, elsewhere it blocks; ``wait`` says otherwise, ``on`` runs it somewhere else.
 
+    ``effects`` are what goes wrong on the way of messages (`ifog.network.effects`). A simulation has a clock as soon as one of
+    ``compute`` (seconds for a gradient), ``speeds`` (of the nodes) and ``delay`` (of messages) is given, or the method is
+    asynchronous: see `ifog.network.Clock`. An iteration of an asynchronous method is as many activations as there are nodes.
+
     >>> run = ifog.run("diging", "least_squares", n=16, topology="ring", steps=1000, lr=0.02)
     >>> run
     <run diging on ring(16): done, iteration 1000 of 1000, error 2.6e-10, disagreement 2.0e-10, loss 3.75>
@@ -57,7 +70,8 @@ def run(
     found = find(method)
     if on is not None:
         task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
-        mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **parameters})
+        world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
+        mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **world, **parameters})
         return mirror.wait() if wait else mirror
     experiment = Experiment(
         found,
@@ -69,6 +83,8 @@ def run(
         start=start,
         name=name,
         parameters=parameters,
+        effects=effects,
+        clock={"compute": compute, "speeds": speeds, "delay": delay},
     )
     return experiment.go(_whole("steps", steps, 0), wait=wait, progress=progress)
 
@@ -89,13 +105,27 @@ class Experiment:
         name: str | None,
         parameters: dict[str, Any],
         run: Run | None = None,
+        effects: Sequence[Effect] = (),
+        clock: Mapping[str, Any] | None = None,
     ) -> None:
         self.crew: Crew = crew()
         self.every = every
-        net = Network(schedule_of(topology, problem.n), hosts=self.crew.hosts(), seed=seed, device=problem.device)
+        hosts = self.crew.hosts()
+        net = Network(schedule_of(topology, problem.n), hosts=hosts, seed=seed, device=problem.device, effects=effects)
         checked = method.check(net, **parameters)
         x = _start(start, problem, net)
-        self.steps = Steps(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked)
+        self.world = {"effects": list(effects), **(clock or {})}
+        """What does not belong to the method, and is not how the world usually is."""
+        times = {key: value for key, value in (clock or {}).items() if value is not None}
+        if times and self.crew.size > 1:
+            raise ArgumentError(f"{min(times)}=…: on ranks each is as fast as it is; simulate it for a clock of your choice")
+        self.steps: Stepper
+        if method.asynchronous:
+            self.steps = Activations(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked, clock=times)
+        else:
+            ticking = Clock(net.n, seed=seed, **times) if times else None
+            self.steps = Steps(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked, clock=ticking)
+        self._alone = method.asynchronous and self.crew.size > 1  # nobody waits: neither for records nor for commands
         self.run = run or Run(name or f"{method.name} on {net.topology.label}", None)
         self.run.parameters, self.run._topology = checked, net.topology
         self.run.about = {
@@ -109,6 +139,7 @@ class Experiment:
         }
         self.run._refuse, self.run._state, self.run._extend = self._refuse, self.steps.state, self.extend
         self.run._experiment = self
+        self._ended = False
         self.watch, self.waited = Stopwatch(), self.crew.waited()
         self._far = _BLOWN_UP * max(1.0, float(self.crew.start_sum(x.double().square().sum()).wait()) ** 0.5)
 
@@ -119,19 +150,28 @@ class Experiment:
         run._over.clear()
         runs.append(run)
         bar = shown(run, progress) if self.crew.rank == 0 else None
-        records = Records(self.steps, self.crew, self.watch, self.waited)
-        course = Course(run, self.crew, records, self.watch, self._change, progress=bar, look=self._look)
+        records = Records(self.steps, self.crew, self.watch, self.waited, at_the_end=self._alone)
+        beats = Alone() if self._alone else self.crew
+        course = Course(run, beats, records, self.watch, self._change, progress=bar, look=self._look)
         if wait is False or (wait is None and self.crew.size == 1 and in_notebook()):
             if self.crew.size > 1:
                 raise ArgumentError("wait=False: on ranks a run is a collective, and blocks; leave wait out")
             run.became("running")
-            threading.Thread(target=self._quietly, args=(course, records), name=run.name, daemon=True).start()
+            thread = threading.Thread(target=self._quietly, args=(course, records), name=run.name, daemon=True)
+            if not _in_background:
+                atexit.register(_end)
+            _in_background[:] = [(run, thread), *((r, t) for r, t in _in_background if t.is_alive())]
+            thread.start()
         else:
             self._drive(course, records)
         return run
 
     def extend(self, steps: int, *, wait: bool | None = None, progress: bool | None = None) -> Run:
         """Run so many iterations more."""
+        if self._ended:
+            raise ExperimentError(
+                f"{self.run.name} has taken in all mail, and ends there; begin another run with start=…, where this one ended"
+            )
         return self.go(self.run.iteration + _whole("steps", steps, 0), wait=wait, progress=progress)
 
     def restore(self, state: dict[str, Any], seconds: float) -> None:
@@ -158,6 +198,9 @@ class Experiment:
             if taken:
                 records.take_gradient()
             if k + 1 == last:
+                if isinstance(self.steps, Activations) and self._alone:
+                    self.steps.finish()
+                    self._ended = True
                 records.take(k + 1)
 
     def _quietly(self, course: Course, records: Records) -> None:
@@ -167,6 +210,11 @@ class Experiment:
     # ---------------------------------------------------------------------------------------------------------- steering
     def _refuse(self, command: Command) -> Command:
         """A command as it is to be carried out, or an error where it is given: the run goes on as before."""
+        if self._alone:
+            raise ExperimentError(
+                f"{self.run.name}: on ranks nobody waits for anybody in it, and nobody can be told to {command.what} in time; "
+                "simulate it to steer it"
+            )
         method = self.steps.method
         if command.what == "set":
             for name in command.value:
@@ -207,6 +255,18 @@ class Experiment:
             than = "" if bound is None else f" (1/L is {bound:.2g})"
             advice = f"lr={lr:g}{than} may be too large; try lr={smaller:.2g}"
         return f"{self.run.name} diverged: by iteration {k}, first of all at node {node}; {advice}"
+
+
+# ---------------------------------------------------------------------------------------------------------- background
+_in_background: list[tuple[Run, threading.Thread]] = []
+
+
+def _end() -> None:
+    """Python ends: a thread that is in torch then would bring the whole process down."""
+    for run, _ in _in_background:
+        run.stop()
+    for _, thread in _in_background:
+        thread.join(_PATIENCE)
 
 
 # ----------------------------------------------------------------------------------------------------------- arguments

@@ -12,6 +12,7 @@ On ranks all of them go through the same loop, and a change takes effect in the 
 from __future__ import annotations
 
 import difflib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -209,8 +210,8 @@ class _Values:
 
     def _averaged(self, rows: dict[int, dict[str, Any]]) -> Sums:
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
-        table = torch.tensor([[_number(name, row.get(name, float("nan"))) for name in names] for row in rows.values()])
-        total = yield table.double().reshape(len(rows), len(names))
+        values = [[_number(name, row.get(name, math.nan)) for name in names] for row in rows.values()]
+        total = yield torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
         return {"iteration": list(map(float, rows)), **dict(zip(names, (total / self._crew.size).T.tolist(), strict=True))}
 
 

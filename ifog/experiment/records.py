@@ -15,7 +15,7 @@ import torch
 from .crew import Crew
 from .history import Rows
 from .live import Stopwatch
-from .steps import Steps
+from .steps import Stepper
 
 _AT_ONCE = 1 << 14  # numbers that are measured in one go: they and what is made of them stay in the cache
 _MANY = 8  # so many snapshots are worth measuring at once
@@ -62,8 +62,9 @@ class _Snapshot(NamedTuple):
 class Records:
     """Of one run, the iterates that are to be recorded."""
 
-    def __init__(self, steps: Steps, crew: Crew, watch: Stopwatch, waited: float) -> None:
+    def __init__(self, steps: Stepper, crew: Crew, watch: Stopwatch, waited: float, *, at_the_end: bool = False) -> None:
         self._steps, self._crew, self._watch = steps, crew, watch
+        self._at_the_end = at_the_end
         self._kept: list[_Snapshot] = []
         self._stacks = True
         self._gradients: list[torch.Tensor | None] = []
@@ -76,14 +77,14 @@ class Records:
     @property
     def full(self) -> bool:
         """Whether so much is set aside that it should be measured; the same on every rank."""
-        return len(self._kept) * self._numbers >= _AT_ONCE
+        return not self._at_the_end and len(self._kept) * self._numbers >= _AT_ONCE
 
     def take(self, iteration: int) -> None:
         """Set the iterates aside; their gradients follow, once the method has asked for them."""
         steps, net = self._steps, self._steps.net
         wait = self._crew.waited() - self._waited
         counters = [net.messages, net.bytes, steps.seconds - net.seconds, wait, max(0.0, net.seconds - wait)]
-        self._kept.append(_Snapshot(iteration, steps.x, counters, self._watch(), getattr(steps, "time", float("nan"))))
+        self._kept.append(_Snapshot(iteration, steps.x, counters, self._watch(), steps.time))
         self._gradients.append(None)
 
     def take_gradient(self) -> None:
@@ -92,6 +93,8 @@ class Records:
 
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """Measure what was set aside; the rows that are complete."""
+        if self._at_the_end and not to_the_end:
+            return []
         rows = self._travelling.beat(to_the_end=to_the_end)
         if self._kept:
             kept, gradients = self._kept, self._gradients
@@ -120,17 +123,17 @@ class Records:
         sums = dict(zip(values, (yield torch.stack([value.cpu() for value in values.values()])), strict=True))
 
         rows = {
-            "iteration": torch.tensor([shot.iteration for shot in kept]),
+            "iteration": torch.tensor([shot.iteration for shot in kept], dtype=torch.float64),
             "error": (sums.pop("error") / n).sqrt(),
-            "error_of_mean": torch.full((len(kept),), torch.nan)
+            "error_of_mean": torch.full((len(kept),), torch.nan, dtype=torch.float64)
             if self._optimum is None
             else (mean - self._optimum).norm(dim=1),
             "disagreement": (sums.pop("disagreement") / n).sqrt(),
             "loss": sums.pop("loss") / n,
             "gradient_norm": g.norm(dim=1),
             "size": mean.norm(dim=1),
-            "seconds": torch.tensor([shot.seconds for shot in kept]),
-            "simulated": torch.tensor([shot.simulated for shot in kept]),
+            "seconds": torch.tensor([shot.seconds for shot in kept], dtype=torch.float64),
+            "simulated": torch.tensor([shot.simulated for shot in kept], dtype=torch.float64),
             **{name: sums.pop(name) / n for name in more},
             **sums,
         }
@@ -138,7 +141,9 @@ class Records:
 
     def _far_from(self, optimum: torch.Tensor | None, xs: torch.Tensor) -> torch.Tensor:
         """Σ_i ‖x_i − x*‖² of each of a stack."""
-        return torch.full((len(xs),), torch.nan) if optimum is None else _squares(xs - optimum.to(xs.dtype))
+        return (
+            torch.full((len(xs),), torch.nan, dtype=torch.float64) if optimum is None else _squares(xs - optimum.to(xs.dtype))
+        )
 
     def _of_the_problem(self, xs: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Σ_i f_i(x_i) of each of a stack, and what else the problem measures."""
@@ -170,4 +175,5 @@ def _stacked(xs: list[torch.Tensor]) -> torch.Tensor:
 
 def _squares(x: torch.Tensor) -> torch.Tensor:
     """‖x_i‖², summed over the nodes, of each of a stack."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64).square()
+    norms: torch.Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
+    return norms.square()

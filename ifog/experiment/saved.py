@@ -21,6 +21,7 @@ from .live import Run
 
 _FORMAT, _VERSION = "ifog run", 1
 _COUNTED = ("messages", "bytes")
+_WORLD = ("effects", "compute", "speeds", "delay")
 
 
 def save(run: Run, path: Any) -> None:
@@ -32,6 +33,7 @@ def save(run: Run, path: Any) -> None:
     if experiment is not None and experiment.crew.rank != 0:
         return
     defaults = {} if experiment is None else experiment.steps.method.parameters
+    world = {} if experiment is None else {name: value for name, value in experiment.world.items() if value or value == 0}
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -42,7 +44,9 @@ def save(run: Run, path: Any) -> None:
         "marks": run.marks,
         "about": run.about,
         "parameters": {name: value for name, value in run.parameters.items() if _plain(value)},
-        "others": [name for name, value in run.parameters.items() if not _plain(value) and value is not defaults.get(name)],
+        "others": [name for name, value in run.parameters.items() if not _plain(value) and value is not defaults.get(name)]
+        + [name for name, value in world.items() if not _plain(value)],
+        "world": {name: value for name, value in world.items() if _plain(value)},
         "history": {name: torch.tensor(values, dtype=torch.float64) for name, values in run.records.columns().items()},
         "state": whole,
         "seconds": None if experiment is None else experiment.watch(),
@@ -126,6 +130,7 @@ def _extended(
         method = algorithms.find(about["method"])
     except MethodError:
         raise ArgumentError(f"{run.name}: the method {about['method']!r} is not defined here; define it before this") from None
+    world = {**content["world"], **{key: value for key, value in others.items() if key in _WORLD}}
     experiment = Experiment(
         method,
         problem,
@@ -135,8 +140,10 @@ def _extended(
         batch=about["batch"],
         start=None,
         name=run.name,
-        parameters={**run.parameters, **others},
+        parameters={**run.parameters, **{key: value for key, value in others.items() if key not in _WORLD}},
         run=run,
+        effects=world.pop("effects", ()),
+        clock=world,
     )
     run.error = None
     experiment.restore(_sliced(content["state"], experiment), content["seconds"])
@@ -150,6 +157,8 @@ def _extended(
 def _whole_state(experiment: Experiment) -> dict[str, Any]:
     """The state of all nodes, in their order: whoever loads it may host them otherwise."""
     state, crew = experiment.steps.state(), experiment.crew
+    if crew.size == 1:
+        return state
     sent = crew.start_sum(torch.tensor([state["net"][name] for name in _COUNTED])).wait().tolist()
     return {
         "x": crew.gathered(state["x"]),
@@ -160,18 +169,19 @@ def _whole_state(experiment: Experiment) -> dict[str, Any]:
 
 def _sliced(state: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
     """Of it, what belongs to the nodes hosted here: rows of nodes, or of edges, which lie in the order of their receivers."""
+    if experiment.crew.size == 1:
+        return state
     net = experiment.steps.net
 
     def own(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        if experiment.crew.size == 1:
-            return part
         lengths = [int(length) for length in experiment.crew.gathered(torch.tensor([len(like)]))]
         begin = sum(lengths[: experiment.crew.rank])
         return part[begin : begin + len(like)].clone()
 
     memory = {name: own(part, experiment.steps.s[name]) for name, part in state["memory"].items()}
     shares = dict.fromkeys(_COUNTED, 0) if experiment.crew.rank else {}
-    return {"x": own(state["x"], experiment.steps.x).to(net.device), "memory": memory, "net": {**state["net"], **shares}}
+    x = own(state["x"], experiment.steps.x).to(net.device)
+    return {"x": x, "memory": memory, "net": {**state["net"], **shares}, "clock": {}}
 
 
 # ------------------------------------------------------------------------------------------------ topologies, problems

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +12,9 @@ import torch
 from ..algorithms import Memory, Method
 from ..errors import ProblemError
 from ..network import Network
+from ..network.clock import Clock
 from ..problems import Problem
+from .asynchronous import Asynchronous
 
 _FRESH = 0x5851F42D4C957F2D  # seeds of the further batches within one iteration lie this far apart
 
@@ -28,9 +32,10 @@ class Steps:
         batch: int | None,
         seed: int,
         parameters: dict[str, Any],
+        clock: Clock | None = None,
     ) -> None:
         self.method, self.problem, self.net = method, problem, net
-        self.batch, self.seed, self.parameters = batch, seed, parameters
+        self.batch, self.seed, self.parameters, self.clock = batch, seed, parameters, clock
         self.exact = batch is None and problem.gradient_noise == 0
         self.x = x
         self.s = method.start(net, x, **parameters)
@@ -63,8 +68,15 @@ class Steps:
             return g
 
         self.x = self.method(net, x, grad, self.s, **self.parameters)
+        if self.clock is not None:
+            self.clock.iteration(net.met)
         net.advance()
         self.seconds += time.perf_counter() - began
+
+    @property
+    def time(self) -> float:
+        """Seconds of the simulated clock, by which all nodes are here; NaN without one."""
+        return math.nan if self.clock is None else self.clock.now
 
     def swap(self, topology: Any) -> None:
         """Go on with another topology."""
@@ -80,9 +92,93 @@ class Steps:
     # ------------------------------------------------------------------------------------------------- kept and taken up
     def state(self) -> dict[str, Any]:
         """What it takes to go on from here, of the nodes hosted here."""
-        return {"x": self.x, "memory": {name: self.s[name] for name in self.s}, "net": self.net.state()}
+        clock = {} if self.clock is None else self.clock.state()
+        return {"x": self.x, "memory": {name: self.s[name] for name in self.s}, "net": self.net.state(), "clock": clock}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self.x, self.s = state["x"], Memory(state["memory"])
         self.net.restore(state["net"])
+        if self.clock is not None:
+            self.clock.restore(state["clock"])
+
+
+class Activations:
+    """The same for an asynchronous method: a step is as many activations as nodes are hosted here."""
+
+    gradient = None
+    """Its gradients are not all at the same iterates."""
+
+    def __init__(
+        self,
+        method: Method,
+        problem: Problem,
+        net: Network,
+        *,
+        x: torch.Tensor,
+        batch: int | None,
+        seed: int,
+        parameters: dict[str, Any],
+        clock: Mapping[str, Any],
+    ) -> None:
+        self.method, self.problem, self.net = method, problem, net
+        self.batch, self.seed = batch, seed
+        self.exact = batch is None and problem.gradient_noise == 0
+        self._run = Asynchronous(net, method, self._gradient, x, parameters, **clock)
+        self.seconds = 0.0
+        """In the method, its gradients and its talking."""
+
+    def _gradient(self, x: torch.Tensor, nodes: range, activation: int) -> torch.Tensor:
+        batch = None if self.exact else self.problem.batch(nodes, activation, self.batch, self.seed)
+        return self.problem.gradient(x, nodes, batch)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Of the method."""
+        return self._run.parameters
+
+    @parameters.setter
+    def parameters(self, parameters: dict[str, Any]) -> None:
+        self._run.parameters = parameters
+
+    @property
+    def x(self) -> torch.Tensor:
+        """The iterates of the nodes hosted here."""
+        return self._run.x
+
+    @property
+    def s(self) -> Memory:
+        """The memory of the method."""
+        return self._run.s
+
+    @property
+    def time(self) -> float:
+        """Seconds of the simulated clock; on ranks NaN."""
+        return math.nan if self._run.clock is None else self._run.time
+
+    def step(self) -> None:
+        """So many activations."""
+        began = time.perf_counter()
+        self._run.step()
+        self.seconds += time.perf_counter() - began
+
+    def finish(self) -> None:
+        """Take in all mail, and give back what it needs."""
+        self._run.finish()
+        self._run.close()
+
+    def swap(self, topology: Any) -> None:
+        """Go on with another topology: each node from its next activation on."""
+        self.net.topology = topology
+
+    def state(self) -> dict[str, Any]:
+        """What it takes to go on from here."""
+        state = self._run.state()
+        return {"x": state.pop("x"), "memory": state.pop("s"), **state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._run.restore({**state, "s": state["memory"]})
+
+
+Stepper = Steps | Activations

@@ -90,7 +90,14 @@ class Clock:
         self.counts += 1
         return self.times
 
-    def round(self, graph: Graph | None = None) -> NDArray[np.float64]:
+    def iteration(self, met: Sequence[Graph | None]) -> NDArray[np.float64]:
+        """One iteration in which the nodes have talked along these graphs (`Network.met`)."""
+        if not met:
+            return self.alone()
+        graphs = [graph for graph in met if graph is not None]
+        return self.round(*graphs) if len(graphs) == len(met) else self.round()
+
+    def round(self, *graphs: Graph) -> NDArray[np.float64]:
         r"""One synchronous round: when each node has what its neighbours sent. Without a graph an allreduce: waiting for all.
 
         .. math::
@@ -99,20 +106,23 @@ class Clock:
         """
         everyone = np.arange(self.n)
         done = self.times + self._computing(everyone)
-        if graph is None:
+        if not graphs:
             if callable(self.delay) or self.n == 1:
                 slowest = float(np.max(self._travel(everyone, everyone, self.counts))) if self.n > 1 else 0.0
             else:
                 slowest = float(np.max(self.delay))
             self.times = np.full(self.n, done.max() + slowest)
         else:
-            if graph.n != self.n:
-                raise ArgumentError(f"graph {graph.label} has {graph.n} nodes, and the clock {self.n}: make one for the other")
-            pattern = graph.pattern
-            senders = pattern.indices.astype(np.int64)
-            receivers = np.repeat(everyone, np.diff(pattern.indptr))
             come = done.copy()
-            np.maximum.at(come, receivers, done[senders] + self._travel(senders, receivers, self.counts[senders]))
+            for graph in graphs:
+                if graph.n != self.n:
+                    raise ArgumentError(
+                        f"graph {graph.label} has {graph.n} nodes, and the clock {self.n}: make one for the other"
+                    )
+                pattern = graph.pattern
+                senders = pattern.indices.astype(np.int64)
+                receivers = np.repeat(everyone, np.diff(pattern.indptr))
+                np.maximum.at(come, receivers, done[senders] + self._travel(senders, receivers, self.counts[senders]))
             self.times = come
         self.counts += 1
         return self.times

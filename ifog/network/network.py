@@ -76,6 +76,8 @@ class Network:
         self.effects = Effects(effects, seed)
         """What goes wrong on the way."""
         self._mail: Mail | None = None
+        self.met: list[Any] = []
+        """The graphs along which the nodes have talked in this iteration; None for what all take part in."""
         self.seconds = 0.0
         """How long this process has been busy with talking, and waiting for it."""
         self._parent: Network | None = None
@@ -109,6 +111,7 @@ class Network:
     def advance(self) -> None:
         """The next iteration."""
         self.round += 1
+        self.met.clear()
 
     @property
     def graph(self) -> Any:
@@ -210,8 +213,16 @@ class Network:
         """Let ``use`` read what the hosts of this turn's senders have; ``lengths`` are the rows of each host."""
         began = time.perf_counter()
         pending: Pending[Any] = self.hosts.visit(values, turn.rows.sources, turn.dests, use, said, lengths)
+        self._talked(turn.graph)
         self.took(began)
         return pending if self.hosts.size == 1 else _Timed(self, pending)
+
+    def _talked(self, graph: Any) -> None:
+        root = self
+        while root._parent is not None:
+            root = root._parent
+        if graph not in root.met:
+            root.met.append(graph)
 
     def took(self, began: float) -> None:
         """Note that this process has been talking since then."""
@@ -232,6 +243,7 @@ class Network:
         size = message_size(*xs) if bits is None else bits / 8
         self.count(2 * (self.n - 1) * len(self.nodes), size / self.n)
         self.traffic.note_all(2 * (self.n - 1), size / self.n)
+        self._talked(None)
         began = time.perf_counter()
         means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).repeat(len(x), *[1] * (x.dim() - 1)) for x in xs)
         self.took(began)

@@ -35,9 +35,7 @@ def needed(method):
     return {**claim.parameters, **({"lr": LR} if "lr" in method.parameters else {})}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, method in algorithms.all().items() if not getattr(method, "asynchronous", False)]
-)
+@pytest.mark.parametrize("name", algorithms.all())
 def test_every_method_goes_on_bit_for_bit(name, tmp_path):
     method = algorithms.find(name)
     given = {"topology": fitting(method), "batch": 4, "seed": 5, **needed(method)}

@@ -1,6 +1,8 @@
 """A run records what it should, goes where its method goes, and says what is wrong with what it is given."""
 
 import math
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -207,6 +209,18 @@ def test_a_run_can_be_awaited():
         return await ifog.run("dgd", PROBLEM, topology="ring", steps=100, lr=LR, wait=False)
 
     assert asyncio.run(cell()).iteration == 100
+
+
+def test_python_may_end_while_something_runs():
+    code = """
+import time, ifog
+for pause in (False, True):
+    run = ifog.run("dgd", "least_squares", n=16, topology="ring", steps=10**9, lr=0.02, wait=False)
+    while run.iteration < 10: time.sleep(0.01)
+    if pause: run.pause()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_an_error_in_the_background_is_raised_where_it_is_waited_for():

@@ -30,7 +30,7 @@ def until(true, seconds=60):
 
 
 def test_it_pauses_and_goes_on(run):
-    until(lambda: run.iteration > 0)
+    until(lambda: run.iteration > 100)
     run.pause()
     until(lambda: run.status == "paused")
     held = run.iteration
@@ -43,7 +43,7 @@ def test_it_pauses_and_goes_on(run):
 
 
 def test_the_time_of_a_pause_is_not_counted(run):
-    until(lambda: run.iteration > 0)
+    until(lambda: run.iteration > 100)
     run.pause()
     until(lambda: run.status == "paused")
     time.sleep(0.5)

@@ -9,7 +9,6 @@ from multiprocessing.connection import Listener
 import ifog
 from ifog.experiment import report, runs, steer
 
-ifog.init()
 begin, tasks = threading.Event(), []
 
 
@@ -33,13 +32,19 @@ def serve():
                 line.send_bytes(pickle.dumps(answer))
 
 
-if ifog.rank() == 0:
-    threading.Thread(target=serve, daemon=True).start()
-    print("ready", flush=True)
-    begin.wait()
-task = ifog.broadcast_object(tasks[0] if ifog.rank() == 0 else None)
-with contextlib.suppress(ifog.Diverged):
-    ifog.run(**task)
-if ifog.rank() == 0:
-    sys.stdin.read()  # until the other side has seen the end
-ifog.shutdown()
+def main():
+    ifog.init()
+    if ifog.rank() == 0:
+        threading.Thread(target=serve, daemon=True).start()
+        print("ready", flush=True)
+        begin.wait()
+    task = ifog.broadcast_object(tasks[0] if ifog.rank() == 0 else None)
+    with contextlib.suppress(ifog.Diverged):
+        ifog.run(**task)
+    if ifog.rank() == 0:
+        sys.stdin.read()  # until the other side has seen the end
+    ifog.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,6 @@ import ifog
 from ifog.experiment import crew, drive, runs
 from ifog.problems import least_squares, quadratic
 
-folder = Path(sys.argv[1])
 PROBLEM = least_squares(8, seed=3)
 LR = 0.05 / PROBLEM.L
 FOREVER = 100_000_000
@@ -105,6 +104,7 @@ def what_rank_0_asks_for_is_done_at_the_same_iteration_everywhere():
 
 
 def a_run_is_kept_by_all_and_taken_up_by_all():
+    folder = Path(sys.argv[1])
     for method, topology in (("diging", "ring"), ("relay_sgd", "chain")):
         run = ifog.run(method, PROBLEM, topology=topology, steps=30, lr=LR)
         run.save(folder / method)
@@ -118,6 +118,19 @@ def a_run_is_kept_by_all_and_taken_up_by_all():
         drive.crew = real
         nodes = run._experiment.steps.net.nodes
         torch.testing.assert_close(alone.x[nodes.start : nodes.stop], run.x, rtol=1e-11, atol=1e-13)
+
+
+def a_run_in_which_nobody_waits_is_measured_at_the_end():
+    run = ifog.run("ad_psgd", PROBLEM, topology="ring", steps=300, lr=LR, every=50)
+    assert run.history["iteration"].tolist() == list(range(0, 301, 50))
+    assert run.history["simulated"].isna().all()
+    assert run.records.last["error"] < run.history["error"].iloc[0] / 3
+    assert agreed(run.records.last["error"])
+    try:
+        run.extend(10)
+        raise AssertionError("it went on")
+    except ifog.ExperimentError as error:
+        assert "begin another run with start=" in str(error)
 
 
 def a_run_that_diverges_does_so_everywhere():
