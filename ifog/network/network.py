@@ -18,6 +18,7 @@ from ..errors import ArgumentError, TopologyError
 from ..topology import Schedule
 from ..topology.ceca import Exchange
 from ..topology.convert import as_topology
+from . import memory
 from .edges import Edges
 from .hosts import Here, Hosts, Pending, Ranks, bounds
 from .random import Random
@@ -41,6 +42,7 @@ class Network:
     def __init__(
         self, topology: Any, n: int | None = None, *, hosts: Hosts | None = None, seed: int = 0, device: Any = "cpu"
     ) -> None:
+        memory.keep()
         schedule = schedule_of(topology, n)
         self.n = schedule.n
         self.hosts: Hosts = Here() if hosts is None else hosts
