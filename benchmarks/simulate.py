@@ -275,9 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, help="of each (default: 15, quick: 3)")
     parser.add_argument("--threads", type=int, default=1, help="that torch may use, in the floor too (default: %(default)s)")
     parser.add_argument("--only", choices=TOPOLOGIES, nargs="+", default=TOPOLOGIES, help="these topologies (default: all)")
-    parser.add_argument(
-        "--out", "--output", type=Path, default=Path("benchmarks/results"), help="folder (default: %(default)s)"
-    )
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder (default: %(default)s)")
     given = parser.parse_args(arguments)
     turns = given.turns or (3 if given.quick else 15)
     n, d = (400, 50) if given.quick else (4900, 1000)
