@@ -9,8 +9,8 @@ The recursion is DIGing on f_i(x) = ½ ‖x − c_i‖², whose gradient costs a
 
     g = x − c,   y = wy + g − g₋,   x, wy = W x − α y, W y,   g₋ = g
 
-All compute it in float64 and to the same numbers, and take turns in one process; the median of their turns counts. Compare
-the ratios: the milliseconds depend on the machine.
+All compute it in float64 and to the same numbers, each in a process of its own, and take turns; the median of the turns counts.
+Compare the ratios: the milliseconds depend on the machine.
 
 The floor is the time to stream what must be touched once. The gradient is the user's: it reads x and c, and writes g. The rest
 reads x, wy, g and g₋, and writes x and wy. That is nine arrays of n × d numbers, as many as three sums of two arrays into a
@@ -29,6 +29,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,6 +48,7 @@ from ifog.network import Network
 
 TOPOLOGIES = ("ring", "grid", "exponential", "one_peer_exponential")
 LR = 0.1
+WARM = 30  # iterations outside the clock, until freed memory goes round
 IFOG, SPARSE, DENSE, FLOOR = "ifog", "scipy", "numpy", "floor"
 NEEDED = 2.0  # times the floor: the goal
 LINEAR = 1.2  # a growth exponent up to here is called linear
@@ -132,29 +134,41 @@ def make(name: str, n: int) -> t.Schedule:
         return t.make(name, n)
 
 
-def compare(name: str, n: int, d: int, turns: int, report: Callable[[str], None]) -> Result:
-    """All of them in turn. The dense matrix has fewer turns: it takes a hundred times as long."""
-    topology, c = make(name, n), centers(n, d)
-    running: dict[str, Iterator[Any]] = {
-        FLOOR: by_memory(c),
-        IFOG: by_ifog(topology, c),
-        SPARSE: by_numpy(topology, c, dense=False),
-        DENSE: by_numpy(topology, c, dense=True),
-    }
-    result = Result(name, n, d, topology.messages)
+def compare(name: str, n: int, d: int, turns: int, threads: int, report: Callable[[str], None]) -> Result:
+    """All of them in turn, each in a process with memory of its own."""
+    result = Result(name, n, d, make(name, n).messages)
+    workers = {method: _started(_in_turn, (method, name, n, d, threads)) for method in (FLOOR, IFOG, SPARSE, DENSE)}
     report(f"{name}: the same numbers")
-    ours, theirs, dense = (next(running[method]) for method in (IFOG, SPARSE, DENSE))
-    for _ in range(1, topology.period or 1):
-        ours, theirs = next(running[IFOG]), next(running[SPARSE])
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
-    if not topology.period or topology.period == 1:
-        np.testing.assert_allclose(dense, theirs, rtol=1e-9, atol=1e-12)
+    samples = {method: worker.recv() for method, (_, worker) in workers.items()}
+    for method in (SPARSE, DENSE):
+        np.testing.assert_allclose(samples[IFOG], samples[method], rtol=1e-9, atol=1e-12)
     for turn in range(turns):
         report(f"{name}: turn {turn + 1} of {turns}")
-        for method, run in running.items():
-            if method != DENSE or turn < 2:
-                result.seconds.setdefault(method, []).append(_timed(run))
+        for method, (_, worker) in workers.items():
+            if method != DENSE or turn < 2:  # which takes a hundred times as long
+                worker.send(True)
+                result.seconds.setdefault(method, []).append(worker.recv())
+    for child, worker in workers.values():
+        worker.send(False)
+        child.join()
     return result
+
+
+def _in_turn(method: str, name: str, n: int, d: int, threads: int, pipe: Connection) -> None:
+    """Show what comes after two iterations, and then make one whenever asked."""
+    torch.set_num_threads(threads)
+    c, topology = centers(n, d), make(name, n)
+    run: Iterator[Any] = by_memory(c) if method == FLOOR else by_ifog(topology, c)
+    if method in (SPARSE, DENSE):
+        run = by_numpy(topology, c, dense=method == DENSE)
+    next(run)
+    after = next(run)
+    pipe.send(None if method == FLOOR else after[:: max(1, n // 100), :: max(1, d // 10)].copy())
+    if method != DENSE:
+        for _ in range(WARM):
+            next(run)
+    while pipe.recv():
+        pipe.send(_timed(run))
 
 
 def _timed(run: Iterator[Any]) -> float:
@@ -163,22 +177,26 @@ def _timed(run: Iterator[Any]) -> float:
     return time.perf_counter() - start
 
 
-def alone(name: str, n: int, d: int, threads: int) -> dict[str, float]:
-    """Seconds of an iteration of ifog, and how many arrays like x the process held at its peak; in a process of its own."""
+def _started(work: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[Any, Connection]:
+    """A process that does this, and the pipe to it."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ifog.algorithms", "rich.table"])
-    ours, theirs = processes.Pipe(duplex=False)
-    child = processes.Process(target=_alone, args=(name, n, d, threads, theirs))
+    ours, theirs = processes.Pipe()
+    child = processes.Process(target=work, args=(*arguments, theirs), daemon=True)
     child.start()
     theirs.close()
-    try:
-        found: dict[str, float] = ours.recv()
-    finally:
-        child.join()
+    return child, ours
+
+
+def alone(name: str, n: int, d: int, threads: int) -> dict[str, float]:
+    """Seconds of an iteration of ifog, and how many arrays like x the process held at its peak; in a process of its own."""
+    child, pipe = _started(_alone, (name, n, d, threads))
+    found: dict[str, float] = pipe.recv()
+    child.join()
     return found
 
 
-def _alone(name: str, n: int, d: int, threads: int, pipe: Any) -> None:
+def _alone(name: str, n: int, d: int, threads: int, pipe: Connection) -> None:
     torch.set_num_threads(threads)
     topology = make(name, n)
     warm = by_ifog(topology, centers(n, 1))
@@ -290,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     grown: dict[str, dict[str, list[dict[str, float]]]] = {}
     with console.status("") as status:
-        results = [compare(name, n, d, turns, status.update) for name in given.only]
+        results = [compare(name, n, d, turns, given.threads, status.update) for name in given.only]
         console.print(table(results))
         for name in given.only:
             status.update(f"{name}: larger and larger")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of malloc.h
-_KEPT = 2**31 - 1
+_MOST = 2**31 - 1
+_SHARE = 32  # of the machine's memory: with the gaps between tensors a method holds up to twenty
 
 
 @functools.cache
@@ -19,6 +21,7 @@ def keep() -> None:
     """
     switch = getattr(ctypes.CDLL(None), "mallopt", None)
     if switch is not None:
-        switch(_MMAP_THRESHOLD, _KEPT)
-        switch(_TRIM_THRESHOLD, _KEPT)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        switch(_MMAP_THRESHOLD, min(_MOST, memory // _SHARE))
+        switch(_TRIM_THRESHOLD, _MOST)
         switch(_ARENA_MAX, 1)  # a thread's own arena has no room for large tensors

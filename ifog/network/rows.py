@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +19,6 @@ from ..comm import arithmetic
 _PANEL = 8 * 2**20
 """Bytes of all rows together that are worked on at once: they stay in the cache while each is read by its neighbours."""
 _LEAST = 32 * 1024  # of a row: shorter pieces from all over memory take longer than reading them twice
-_ALONE = 4 * 2**20  # bytes from which on several threads are faster than one
 _KERNEL_DTYPES = (torch.float32, torch.float64)
 
 
@@ -88,18 +86,7 @@ class Rows:
         out = torch.empty((self.high - self.low, width), dtype=x.dtype)
         nodes = max(1, sum(len(rows) for rows in slices.values()))
         panel = max(_LEAST, _PANEL // nodes // 64 * 64)
-
-        def add_up(low: int, high: int) -> None:
-            at, starts = out.data_ptr() + low * row_bytes, self.starts[low : high + 1]
-            arithmetic.weighted_rows_at(at, terms, self.weights, starts, row_bytes, x.dtype, panel)
-
-        threads = torch.get_num_threads() if len(out) * row_bytes >= _ALONE else 1
-        if threads == 1:
-            add_up(0, len(out))
-        else:
-            cuts = np.linspace(0, len(out), threads + 1).astype(int).tolist()
-            with ThreadPoolExecutor(threads) as pool:  # the kernel lets go of the interpreter
-                list(pool.map(add_up, cuts, cuts[1:]))
+        arithmetic.weighted_rows_at(out.data_ptr(), terms, self.weights, self.starts, row_bytes, x.dtype, panel)
         return out
 
     def _by_torch(self, slices: dict[int, torch.Tensor]) -> torch.Tensor:
