@@ -23,44 +23,53 @@ def experiment(quick: bool) -> Report:
         "tracking",
         f"Gradient tracking, logistic regression with a non-convex regulariser, {n} nodes × {samples} samples",
         "Song, Li, Jin, Shi, Yan, Yin, Yuan, 2022, https://arxiv.org/abs/2210.07881",
-        ("topology", "step", f"iterations to {LEVEL:g}", f"error after {steps}"),
-        y_axis="√(mean |xᵢ − x*|²)",
+        ("topology", "step", f"iterations to a gradient of {LEVEL:g}", f"to an error of {LEVEL:g}", f"error after {steps}"),
+        y_axis="|mean ∇fᵢ(xᵢ)|",
     )
-    reached: dict[tuple[str, float], float] = {}
-    last: dict[tuple[str, float], float] = {}
+    gradient: dict[tuple[str, float], float] = {}  # iterations until the mean of all gradients is small
+    error: dict[tuple[str, float], float] = {}  # and until all nodes are near the optimum
     graphs: dict[float, tuple[str, ...]] = {SMALL: ("one_peer_exponential", "od_equidyn", "ou_equidyn")}
     graphs[LARGE] = (*graphs[SMALL], "exponential", CENTRAL)
     for lr, names in graphs.items():
         for name in names:
             method, topology = ("allreduce_sgd", "complete") if name == CENTRAL else ("gradient_tracking", name)
             history = run(method, problem, topology=topology, steps=steps, every=EVERY, lr=lr).history
-            errors = history["error"].to_numpy()
-            reached[name, lr] = rounds_to(LEVEL, history["iteration"], errors)
-            last[name, lr] = float(errors[-1])
-            found.rows.append((name, lr, number(reached[name, lr], ".0f"), f"{last[name, lr]:.1e}"))
-            found.curve(name, history["iteration"], errors, f"α = {lr}")
+            gradient[name, lr], error[name, lr] = (
+                rounds_to(LEVEL, history["iteration"], history[what].to_numpy()) for what in ("gradient_norm", "error")
+            )
+            last = f"{history['error'].iloc[-1]:.1e}"
+            found.rows.append((name, lr, number(gradient[name, lr], ".0f"), number(error[name, lr], ".0f"), last))
+            found.curve(name, history["iteration"], history["gradient_norm"], f"α = {lr}")
 
-    same = [reached[name, SMALL] for name in graphs[SMALL]]
+    same = [gradient[name, SMALL] for name in graphs[SMALL]]
     found.claim(
-        f"at the smaller step, {SMALL}, all graphs take the same time, within {0.35 if quick else 0.05:.0%}",
-        max(same) <= (1.35 if quick else 1.05) * min(same) < math.inf,
+        f"at the smaller step, {SMALL}, the gradient falls alike on all graphs, within a quarter",
+        max(same) <= 1.25 * min(same) < math.inf,
         ", ".join(number(one, ".0f") for one in same),
     )
-    dynamic = [reached[name, LARGE] for name in ("od_equidyn", "ou_equidyn")]
+    dynamic = [gradient[name, LARGE] for name in ("od_equidyn", "ou_equidyn")]
     found.claim(
         f"at {LARGE} EquiDyn takes little more than half of that, as long as averaging all gradients",
-        max(dynamic) < 0.65 * min(same) and max(dynamic) < 1.4 * reached[CENTRAL, LARGE],
-        ", ".join(number(one, ".0f") for one in (*dynamic, reached[CENTRAL, LARGE])),
+        max(dynamic) < 0.65 * min(same) and max(dynamic) < 1.25 * gradient[CENTRAL, LARGE],
+        ", ".join(number(one, ".0f") for one in (*dynamic, gradient[CENTRAL, LARGE])),
     )
     found.claim(
         f"at {LARGE} the one-peer exponential graph does not get there",
-        reached["one_peer_exponential", LARGE] == math.inf,
-        f"{last['one_peer_exponential', LARGE]:.0e} after {steps} iterations",
+        gradient["one_peer_exponential", LARGE] == math.inf,
     )
-    if not quick:
-        for name, expected in (("od_equidyn", 82), ("ou_equidyn", 81), ("exponential", 81), (CENTRAL, 82)):
-            here = reached[name, LARGE]
-            found.claim(f"{name} takes about {expected} iterations at {LARGE}", abs(here - expected) <= 10, number(here, ".0f"))
+    if not quick:  # numbers that were worked out independently
+        for name, lr, expected in (
+            ("one_peer_exponential", SMALL, 162),
+            ("od_equidyn", SMALL, 162),
+            ("ou_equidyn", SMALL, 162),
+            ("exponential", LARGE, 81),
+            ("od_equidyn", LARGE, 82),
+            ("ou_equidyn", LARGE, 81),
+            (CENTRAL, LARGE, 82),
+        ):
+            here = error[name, lr]
+            text = f"{name} at {lr} has an error of {LEVEL:g} after about {expected} iterations"
+            found.claim(text, abs(here - expected) <= 10, number(here, ".0f"))
     return found
 
 
