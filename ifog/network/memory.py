@@ -8,7 +8,7 @@ import os
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of malloc.h
 _MOST = 2**31 - 1
-_SHARE = 32  # of the machine's memory: with the gaps between tensors a method holds up to twenty
+_SHARE = 64  # of the machine's memory: where eight such tensors are in use, glibc leaves gaps as large as another fifteen
 
 
 @functools.cache
