@@ -52,7 +52,7 @@ WARM = 30  # iterations outside the clock, until freed memory goes round
 IFOG, SPARSE, DENSE, FLOOR = "ifog", "scipy", "numpy", "floor"
 NEEDED = 2.0  # times the floor: the goal
 LINEAR = 1.2  # a growth exponent up to here is called linear
-COPIES = 25  # of x in memory, at most: the goal. Eight are in use at once, the rest is what malloc leaves between them
+COPIES = 30  # of x in memory, at most: the goal. Eight are in use at once, the rest is what malloc leaves between them
 
 Floats = NDArray[np.float64]
 
