@@ -7,7 +7,7 @@ import functools
 import os
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of malloc.h
-_MOST = 2**31 - 1
+_USUAL, _MOST = 2**25, 2**31 - 1
 _SHARE = 64  # of the machine's memory: where eight such tensors are in use, glibc leaves gaps as large as another fifteen
 
 
@@ -22,6 +22,6 @@ def keep() -> None:
     switch = getattr(ctypes.CDLL(None), "mallopt", None)
     if switch is not None:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        switch(_MMAP_THRESHOLD, min(_MOST, memory // _SHARE))
+        switch(_MMAP_THRESHOLD, max(_USUAL, min(_MOST, memory // _SHARE)))
         switch(_TRIM_THRESHOLD, _MOST)
         switch(_ARENA_MAX, 1)  # a thread's own arena has no room for large tensors
