@@ -45,6 +45,9 @@ from .compressed import choco_sgd as choco_sgd
 from .compressed import ef_sgd as ef_sgd
 from .compressed import ef_signsgd as ef_signsgd
 from .compressed import qsgd_sgd as qsgd_sgd
+from .asynchronous import async_push_sum as async_push_sum
+from .asynchronous import async_gradient_push as async_gradient_push
+from .asynchronous import ad_psgd as ad_psgd
 from .compress import Compressor as Compressor
 from .compress import identity as identity
 from .compress import qsgd as qsgd

@@ -8,8 +8,11 @@
         return mixed.wait() - lr * grad()
 
 ``net`` is how the nodes exchange tensors, ``x`` the iterates of the nodes hosted here (a row each), ``grad`` a thunk that gives
-their gradients there, ``s`` the method's memory. One call is one iteration. The same function runs simulated, on MPI ranks and
-on deep networks, because it knows nothing of any of them.
+their gradients there, ``s`` the method's memory. One call is one iteration. The same function runs simulated, on MPI ranks
+and on deep networks, because it knows nothing of any of them.
+
+A method that says what its messages carry, as in ``@method(mail=("x", "w"), w=ones)``, is asynchronous: ``net`` is one `Node`
+with its mailbox, ``x`` has one row, that node's, and a call is one activation.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import ArgumentError, MethodError
-from ..network import Network
+from ..network import Network, Node
 from .needs import NEEDS, TWO_BUFFERS, Need, two_buffers
 from .parameters import DOMAINS
 
@@ -80,12 +83,15 @@ class Method:
         needs: Sequence[str],
         memory: Mapping[str, Start],
         on_swap: OnSwap | None = None,
+        mail: Sequence[str] = (),
     ) -> None:
         self.function, self.on_swap = function, on_swap
         self.name = function.__name__
         self.needs = tuple(needs)
         """What the topology must be, by the names of `ifog.algorithms.needs`."""
         self.memory = MappingProxyType(dict(memory))
+        self.mail = tuple(mail)
+        """What a message in its mailboxes carries: tensors like x, or like parts of the memory."""
         self.parameters = MappingProxyType(_parameters(function))
         """The numbers that a user chooses, with their defaults; `REQUIRED` for those without one."""
         self.text = inspect.getdoc(function) or ""
@@ -93,7 +99,12 @@ class Method:
         self.__doc__ = self.text
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
 
-    def __call__(self, net: Network, x: torch.Tensor, grad: Gradient, s: Memory, **parameters: Any) -> torch.Tensor:
+    @property
+    def asynchronous(self) -> bool:
+        """Whether a call is an activation of one node, and nobody waits: `ifog.experiment.Asynchronous` drives it."""
+        return bool(self.mail)
+
+    def __call__(self, net: Network | Node, x: torch.Tensor, grad: Gradient, s: Memory, **parameters: Any) -> torch.Tensor:
         """One iteration: the next iterates."""
         return self.function(net, x, grad, s, **parameters)
 
@@ -176,17 +187,24 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def method(
-    *, needs: str | Sequence[str] = (), on_swap: OnSwap | None = None, **memory: Start
+    *, needs: str | Sequence[str] = (), on_swap: OnSwap | None = None, mail: Sequence[str] = (), **memory: Start
 ) -> Callable[[Callable[..., torch.Tensor]], Method]:
-    """Make a method of a function, and list it in the register; ``memory`` says how each part of the memory begins."""
+    """Make a method of a function, and list it in the register; ``memory`` says how each part of the memory begins.
+
+    With ``mail`` it is asynchronous: what its messages carry, "x" or parts of the memory.
+    """
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     for name in wanted:
         if name not in NEEDS:
             near = difflib.get_close_matches(name, NEEDS, 1)
             raise MethodError(f"needs={name!r}: one of {', '.join(NEEDS)}" + (f"; did you mean {near[0]}?" if near else ""))
 
+    for name in mail:
+        if isinstance(mail, str) or name not in ("x", *memory):
+            raise MethodError(f'mail={mail!r}: name what messages carry, of {", ".join(["x", *memory])}, such as mail=("x",)')
+
     def make(function: Callable[..., torch.Tensor]) -> Method:
-        made = Method(function, wanted, memory, on_swap)
+        made = Method(function, wanted, memory, on_swap, mail)
         _register[made.name] = made
         return made
 

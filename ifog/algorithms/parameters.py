@@ -53,6 +53,7 @@ DOMAINS = {
     "levels": Domain("a whole number, 1 or more", lambda v: _whole(v) and v >= 1, "4"),
     "mode": Domain("'counts' or 'world_size'", lambda v: v in ("counts", "world_size"), "'counts'"),
     "compress": Domain("a compressor of ifog.algorithms.compress", _compressor, "top_k(0.1)"),
+    "least": Domain("a weight above 0 and below 1", lambda v: _number(v) and 0 < v < 1, "0.25"),
     "feedback": Domain("True or False", lambda v: isinstance(v, bool), "True"),
 }
 """By name. A parameter that is not here may be anything but NaN or infinite."""

@@ -39,9 +39,10 @@ from .packing import Packed, Place, weigh, words
 from .patience import Served
 from .world import Program, World
 
-_PUT, _ACCUMULATE, _GET, _LOCK, _UNLOCK = range(5)
+_PUT, _ACCUMULATE, _GET, _LOCK, _UNLOCK, _AVERAGE = range(6)
 _HEAD = struct.Struct("<qqqd")  # window, kind, number of the request, p
 _ANSWER = struct.Struct("<qd")  # whether the window was there, p
+_ROW = struct.Struct("<q")  # which row is to be averaged
 _MANY_ROUNDS = 64
 
 
@@ -59,9 +60,9 @@ class Window:
     ``x`` is the first value; the neighbours are those of the topology in force, of all rounds of a schedule. The buffers
     begin as zeros, or as copies of this rank's x with ``zero=False``, and their p as zeros.
 
-    `put`, `accumulate` and `get` have a ``_nonblocking`` form; `update`, `collect`, `mutex` and `free` do not. None of them but
-    `free` is a collective; after a failure the ranks first begin a new epoch together: with a call of all of them, with
-    `ifog.recover`, or, in a notebook, with the first call of a cell that runs on all engines.
+    `put`, `accumulate` and `get` have a ``_nonblocking`` form; `update`, `collect`, `average`, `mutex` and `free` do not. None
+    of them but `free` is a collective; after a failure the ranks first begin a new epoch together: with a call of all of them,
+    with `ifog.recover`, or, in a notebook, with the first call of a cell that runs on all engines.
     """
 
     def __init__(self, x: Any, name: str | None = None, *, zero: bool = True) -> None:
@@ -196,6 +197,17 @@ class Window:
     def collect(self) -> torch.Tensor:
         """Add all that has arrived to the value, and empty the buffers: the receiving half of push-sum."""
         return self.update(1.0, dict.fromkeys(self.in_neighbors, 1.0), reset=True)
+
+    def average(self, rank: int, *, mine: int = 0, theirs: int = 0, plus: Any = None) -> torch.Tensor:
+        """A row of the value here and one of the value at an out-neighbour, or here too, both become their mean.
+
+        Then ``plus`` is added to the own row, of which a copy is given. On one machine all that is one instant for everybody:
+        the locks of both values are taken in the order of the ranks, and held for no longer, so that nobody waits in a circle.
+        Between machines nobody is kept waiting with a lock in hand: the other row becomes the mean in one instant, this one in
+        another, by the same difference, so that their sum is kept whoever comes between. p stays as it is.
+        """
+        row: torch.Tensor = self._begin("average", self._meet(rank, mine, theirs, plus)).wait()
+        return row
 
     @contextlib.contextmanager
     def mutex(self, ranks: Sequence[int] | None = None, *, for_self: bool = False) -> Iterator[None]:
@@ -356,7 +368,56 @@ class Window:
                 self._unlock(*edge)
         return self.value
 
+    def _meet(self, rank: Any, mine: Any, theirs: Any, plus: Any) -> Program[torch.Tensor]:
+        here = self._begins()
+        rank = graphs.one_rank("rank", rank, here.size)
+        if rank != here.rank:
+            self._check_known("rank", [rank], self.out_neighbors, "out")
+        if not self.shape or not (self.dtype.is_floating_point or self.dtype.is_complex):
+            raise ArgumentError(f"window {self.name!r} holds {words(self._packed)}: average needs rows of floats")
+        for name, row in (("mine", mine), ("theirs", theirs)):
+            if not isinstance(row, int) or not 0 <= row < self.shape[0]:
+                raise ArgumentError(f"{name}={row!r}: the rows of window {self.name!r} are 0 to {self.shape[0] - 1}")
+        if plus is not None and (tuple(plus.shape), plus.dtype) != (tuple(self.shape[1:]), self.dtype):
+            raise ArgumentError(
+                f"plus is {plus.dtype} of the shape {tuple(plus.shape)}: a row of window {self.name!r} is {self.dtype} of "
+                f"{tuple(self.shape[1:])}"
+            )
+        return self._meeting(rank, mine, theirs, plus)
+
+    def _meeting(self, rank: int, mine: int, theirs: int, plus: torch.Tensor | None) -> Program[torch.Tensor]:
+        here, me = self._here, self._here.rank
+        own, local = self._value_row(me, mine), here.is_local[rank]
+        if not local:
+            yield from self._lock(me, me)
+            sent = own.clone()
+            self._unlock(me, me)
+            bytes_sent = bytearray(_ROW.pack(theirs)) + _as_bytes(sent)
+            answer = yield from self._ask(rank, _AVERAGE, 0.0, memoryview(bytes_sent))
+            found = torch.frombuffer(answer, dtype=torch.uint8)[_ANSWER.size :].clone().view(self.dtype)
+        taken: list[int] = []
+        try:
+            for holder in sorted({me, rank} if local else {me}):
+                yield from self._lock(holder, holder)
+                taken.append(holder)
+            if local:
+                other = self._value_row(rank, theirs)
+                own.copy_(other.copy_((own + other) / 2))
+            else:
+                own += (found - sent) / 2
+            if plus is not None:
+                own += plus.detach().cpu().flatten()
+            return own.clone().view(self.shape[1:])
+        finally:
+            for holder in taken:
+                self._unlock(holder, holder)
+
     # ------------------------------------------------------------------------------------------------------- helpers
+    def _value_row(self, owner: int, row: int) -> torch.Tensor:
+        """A row of the value of a rank of this machine, as one vector."""
+        numel = self._value[0].numel()
+        return self._place(owner, 0).flat(self.dtype, row * numel * self.dtype.itemsize, numel)
+
     def _begin(self, kind: str, program: Program[Any]) -> Handle[Any]:
         here = self._here
         signature = call(f"{kind} of window {self.name!r}", None, ())
@@ -406,7 +467,8 @@ class Window:
         message = bytearray(_HEAD.pack(self._number, kind, number, p))
         if data is not None:
             message += data
-        answer = bytearray(_ANSWER.size + (self._packed.nbytes if kind == _GET else 0))
+        size = self._packed.nbytes if kind == _GET else self._packed.nbytes // self.shape[0] if kind == _AVERAGE else 0
+        answer = bytearray(_ANSWER.size + size)
         arriving = here.pairs.receive(answer, rank, here.pairs.window_tag(here.epoch, number))
         _tell(here, rank, message)
         while not arriving.Test():
@@ -462,6 +524,10 @@ def _private(packed: Packed) -> Place:
     place = _room(packed.nbytes)
     packed.write(place)
     return place
+
+
+def _as_bytes(row: torch.Tensor) -> memoryview:
+    return row.view(torch.uint8).numpy().data
 
 
 def _room(nbytes: int) -> Place:
@@ -593,7 +659,7 @@ class _Server:
                 if request.kind != _UNLOCK:
                     self._answer(here, request, there=False)
                 continue
-            byte = window._byte(here.rank, here.rank if request.kind == _GET else request.source)
+            byte = window._byte(here.rank, here.rank if request.kind in (_GET, _AVERAGE) else request.source)
             if request.kind == _UNLOCK:
                 _locks(here).release(byte, request.source)
             elif (byte, request.source) in waiting or not _locks(here).try_acquire(byte, request.source):
@@ -612,6 +678,13 @@ class _Server:
             if request.kind == _GET:
                 data = window._place(here.rank, 0).bytes(0, window._packed.nbytes)
                 self._answer(here, request, float(window._numbers(here.rank)[0][0]), data)
+                return
+            if request.kind == _AVERAGE:
+                row = window._value_row(here.rank, _ROW.unpack_from(request.message, _HEAD.size)[0])
+                before = row.clone()
+                sent = torch.frombuffer(request.message, dtype=torch.uint8)[_HEAD.size + _ROW.size :].clone().view(row.dtype)
+                row.copy_((row + sent) / 2)
+                self._answer(here, request, data=_as_bytes(before))
                 return
             message = torch.frombuffer(request.message, dtype=torch.uint8)
             place = Place(message.data_ptr() + _HEAD.size, message, _HEAD.size)

@@ -18,7 +18,7 @@ from .crew import Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, runs
 from .loop import Course, known
-from .place import Place
+from .place import Mirror, Place
 from .progress import in_notebook, shown
 from .records import Records
 from .steering import Command
@@ -56,10 +56,9 @@ def run(
     """
     found = find(method)
     if on is not None:
-        return on.submit(
-            {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
-            | {"batch": batch, "start": start, "n": n, "name": name, **parameters}
-        )
+        task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
+        mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **parameters})
+        return mirror.wait() if wait else mirror
     experiment = Experiment(
         found,
         _problem(problem, n),

@@ -113,7 +113,10 @@ class Run:
             raise ExperimentError(
                 f"{self.name} is {self.status}: nothing can be changed any more; run.extend(steps) goes on from there"
             )
-        self.wishes.add(self._refuse(command))
+        self._send(self._refuse(command))
+
+    def _send(self, command: Command) -> None:
+        self.wishes.add(command)
 
     # ---------------------------------------------------------------------------------------------------------- waiting
     def wait(self, timeout: float | None = None) -> Run:

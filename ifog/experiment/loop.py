@@ -95,8 +95,9 @@ class Course:
 
     def _at_beat(self) -> None:
         run = self.run
-        self._add(self._recorder.beat())
         self._take_up(self._beat.take(run.iteration))
+        if not self._beat.grows:
+            self._add(self._recorder.beat())
         if self._progress is not None:
             self._progress.show(run)
         if run.status != "paused":

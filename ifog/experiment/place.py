@@ -1,28 +1,106 @@
-"""Where a run may work other than here: ``run(…, on=place)``."""
+"""Runs that work somewhere else, such as on the engines of a notebook: ``run(…, on=place)``.
+
+A place only carries things there and back. Here stands a `Mirror`, a run like any other; there, `report` says what has become
+of the run that works, and `steer` hands it what was asked for.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .history import History
+from ..errors import ExperimentError
+from .live import Run, runs
 from .steering import Command
 
 if TYPE_CHECKING:
-    from .live import Run
+    from ..topology import Schedule
+
+_EVERY = 0.05  # seconds between two looks
+
+
+class Report(NamedTuple):
+    """What a mirror shows."""
+
+    name: str
+    status: str
+    iteration: int
+    steps: int | None
+    parameters: Mapping[str, Any]
+    topology: Schedule | None
+    marks: list[tuple[int, str]]
+    about: Mapping[str, Any]
+    error: str | None
+    columns: Mapping[str, list[float]]
+    """The rows that are new."""
 
 
 class Place(Protocol):
-    """Somewhere that runs experiments, such as the engines of a notebook."""
+    """Somewhere that runs experiments."""
 
-    def submit(self, task: Mapping[str, Any]) -> Run:
-        """Begin a run, given by the arguments of `run`; at once, a run that mirrors it."""
+    def submit(self, task: Mapping[str, Any]) -> str:
+        """Begin ``run(**task)`` there, on all ranks; a key for it."""
         ...
 
-    def records(self, run: Run) -> History:
-        """What has been recorded of it."""
+    def records(self, key: str, begin: int) -> Report:
+        """What `report` says there, on rank 0; an error of its own if nobody can say it any more."""
         ...
 
-    def command(self, run: Run, command: Command) -> None:
-        """Steer it."""
+    def command(self, key: str, command: Command) -> None:
+        """Hand a command to `steer` there, on rank 0."""
         ...
+
+
+class Mirror(Run):
+    """A run that works at a place, and is watched and steered from here."""
+
+    def __init__(self, place: Place, task: Mapping[str, Any]) -> None:
+        super().__init__(str(task.get("name") or getattr(task["method"], "name", task["method"])), task["steps"])
+        self._place = place
+        self._key = place.submit(task)
+        runs.append(self)
+        threading.Thread(target=self._follow, name=f"{self.name} from afar", daemon=True).start()
+
+    def _send(self, command: Command) -> None:
+        self._place.command(self._key, command)
+
+    def _follow(self) -> None:
+        pause = threading.Event()
+        while not self.over:
+            try:
+                said = self._place.records(self._key, len(self.records))
+            except Exception as error:  # noqa: BLE001  whatever it was, nobody will tell of this run any more
+                self.became("failed", error)
+                return
+            self.name, self.iteration, self.steps = said.name, said.iteration, said.steps
+            self.parameters, self._topology = said.parameters, said.topology
+            self.marks[:], self.about = said.marks, dict(said.about)
+            self.records.add(said.columns)
+            if said.status != self.status:
+                self.became(said.status, None if said.error is None else ExperimentError(said.error))
+            pause.wait(_EVERY)
+
+
+def report(run: Run | None, begin: int) -> Report:
+    """What a mirror needs to know of a run, with its rows from ``begin`` on; of None, that it has not begun yet."""
+    if run is None:
+        return Report("", "waiting", 0, None, {}, None, [], {}, None, {})
+    status, error = run.status, run.error  # before the rows: when it is over, these are all
+    return Report(
+        run.name,
+        status,
+        run.iteration,
+        run.steps,
+        dict(run.parameters),
+        run.topology,
+        list(run.marks),
+        run.about,
+        None if error is None else f"{type(error).__name__}: {error}",
+        run.records.columns(begin),
+    )
+
+
+def steer(run: Run, command: Command) -> None:
+    """Hand a command to a run; an error if it cannot be."""
+    run._ask(command)

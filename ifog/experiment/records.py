@@ -17,8 +17,7 @@ from .history import Rows
 from .live import Stopwatch
 from .steps import Steps
 
-_AT_ONCE = 1 << 22  # numbers that are measured in one go
-_SET_ASIDE = 1 << 24  # numbers that are set aside at most
+_AT_ONCE = 1 << 14  # numbers that are measured in one go: they and what is made of them stay in the cache
 _MANY = 8  # so many snapshots are worth measuring at once
 
 Sums = Generator[torch.Tensor, torch.Tensor, Rows]
@@ -70,14 +69,14 @@ class Records:
         self._gradients: list[torch.Tensor | None] = []
         self._travelling = Travelling(crew)
         self._waited = waited
-        self._numbers = 2 * steps.net.n * steps.problem.d
+        self._numbers = steps.net.n * steps.problem.d
         optimum = steps.problem._best.optimum
         self._optimum = None if optimum is None else optimum.to(steps.x.device, torch.float64)
 
     @property
     def full(self) -> bool:
         """Whether so much is set aside that it should be measured; the same on every rank."""
-        return len(self._kept) * self._numbers >= _SET_ASIDE
+        return len(self._kept) * self._numbers >= _AT_ONCE
 
     def take(self, iteration: int) -> None:
         """Set the iterates aside; their gradients follow, once the method has asked for them."""
@@ -171,4 +170,4 @@ def _stacked(xs: list[torch.Tensor]) -> torch.Tensor:
 
 def _squares(x: torch.Tensor) -> torch.Tensor:
     """‖x_i‖², summed over the nodes, of each of a stack."""
-    return (x * x).flatten(1).sum(1, dtype=torch.float64)
+    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64).square()

@@ -60,12 +60,14 @@ class Beat:
         self.next = begin
         """The iteration of the next beat."""
         self._length = 1
+        self.grows = False
+        """Whether the beats still become longer: then the last one was short."""
         self._at, self._since = begin, time.perf_counter()
         self._travelling: Any = None
 
     def take(self, k: int) -> list[Command]:
         """The commands that all ranks take up now, in iteration k."""
-        crew = self._crew
+        crew, before = self._crew, self._length
         if crew.size == 1:
             commands = self._wishes.all()
             self._length = self._longer(k)
@@ -74,7 +76,7 @@ class Beat:
             commands = crew.told(self._wishes.all() if crew.rank == 0 else None) if announced else []
             words = torch.tensor([len(self._wishes), self._longer(k)])
             self._travelling = crew.start_telling(words)
-        self.next = k + self._length
+        self.next, self.grows = k + self._length, self._length >= 2 * before
         return commands
 
     def while_paused(self) -> list[Command]:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, TopologyError
+from .random import drawn
 from .rows import message_size
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Edges:
 
     def __init__(self, net: Network, turn: Turn) -> None:
         self._net, self._turn = net, turn
+        self._drawn_in, self._draws = -1, 0  # noise that was drawn in a round
         low, high = net.nodes.start, net.nodes.stop
         pattern = turn.graph.pattern.tocoo()
         receivers, senders = (index.astype(np.int64) for index in pattern.coords)  # ascending receivers, then senders
@@ -92,7 +94,32 @@ class Edges:
                     f"begin here; make it with to_edges(x)"
                 )
         net.count(len(self.origins), message_size(*messages))
-        return net.visit(list(messages), turn, use, f"edges of {turn.said}", self._lengths.tolist()).wait()
+        net.traffic.note_round(turn, message_size(*messages))
+        came = net.visit(list(messages), turn, use, f"edges of {turn.said}", self._lengths.tolist()).wait()
+        return self._through(came) if net.effects else came
+
+    def _through(self, came: Any) -> Any:
+        """What is left of messages on their way: a row of zeros for each that was lost, and noise."""
+        net = self._net
+        parts = came if isinstance(came, tuple) else (came,)
+        kept = torch.from_numpy(net.effects.kept(net.round, self.senders, self.receivers))
+        left = []
+        for part in parts:
+            arrived = kept.to(part.device).view(-1, *[1] * (part.dim() - 1))
+            if net.effects.sigma:
+                part = part + net.effects.sigma * self._normal(part)
+            left.append(torch.where(arrived, part, torch.zeros_like(part)))
+        return tuple(left) if isinstance(came, tuple) else left[0]
+
+    def _normal(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal numbers, for each edge its own, wherever it is looked at."""
+        net, width = self._net, like[0].numel() if len(like) else 0
+        self._draws = self._draws + 1 if self._drawn_in == net.round else 0
+        self._drawn_in = net.round
+        edge, place = (self.senders * net.n + self.receivers)[:, None], np.arange(width)[None, :]
+        u, v = (drawn(net.effects.seed, 14 + k, net.round, self._draws, edge, place) for k in range(2))
+        normal = np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v)
+        return torch.from_numpy(normal).view(like.shape).to(like.device, like.dtype)
 
     @cached_property
     def _back(self) -> Integers:

@@ -10,8 +10,10 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import ArgumentError, TopologyError
@@ -20,9 +22,12 @@ from ..topology.ceca import Exchange
 from ..topology.convert import as_topology
 from . import memory
 from .edges import Edges
-from .hosts import Here, Hosts, Pending, Ranks, bounds
+from .effects import Effect, Effects
+from .hosts import Done, Here, Hosts, Pending, Ranks, bounds
+from .mailbox import Mail, Node
 from .random import Random
 from .rows import Rows, message_size
+from .traffic import Traffic
 
 _REMEMBERED = 1024  # rounds of a schedule whose rows are kept
 _OTHERS = 16  # other graphs that are kept
@@ -40,7 +45,15 @@ class Network:
     """
 
     def __init__(
-        self, topology: Any, n: int | None = None, *, hosts: Hosts | None = None, seed: int = 0, device: Any = "cpu"
+        self,
+        topology: Any,
+        n: int | None = None,
+        *,
+        hosts: Hosts | None = None,
+        seed: int = 0,
+        device: Any = "cpu",
+        effects: Sequence[Effect] = (),
+        per_edge: bool = False,
     ) -> None:
         memory.keep()
         schedule = schedule_of(topology, n)
@@ -60,6 +73,11 @@ class Network:
         """Messages that the nodes hosted here have sent."""
         self.bytes = 0
         """How much was in them: what the methods' own encoding would need."""
+        self.traffic = Traffic(self.nodes, per_edge=per_edge)
+        """The same for each node hosted here, and with ``per_edge`` for each edge that begins there."""
+        self.effects = Effects(effects, seed)
+        """What goes wrong on the way."""
+        self._mail: Mail | None = None
         self.seconds = 0.0
         """How long this process has been busy with talking, and waiting for it."""
         self._parent: Network | None = None
@@ -106,11 +124,14 @@ class Network:
         return k if period is None else k % period
 
     def _turn(self, part: str = "") -> Turn:
-        found = self._rows.get((self._k, part))
+        k = self.round if self.effects.lose and part != "edges" else self._k  # what is lost differs from round to round
+        found = self._rows.get((k, part))
         if found is None:
             if len(self._rows) >= _REMEMBERED:
                 self._rows.clear()
-            found = self._rows[self._k, part] = Turn(self, self.graph, part)
+            if self.effects.lose:
+                self._rows = {key: turn for key, turn in self._rows.items() if key[1] == "edges" or key[0] == k}
+            found = self._rows[k, part] = Turn(self, self.graph, part)
         return found
 
     # -------------------------------------------------------------------------------------------------------- mixing
@@ -142,8 +163,7 @@ class Network:
 
     def own_weight(self, x: torch.Tensor) -> torch.Tensor:
         r""":math:`w_{ii}`, what each node puts on its own value, as a column."""
-        own = torch.as_tensor(self._turn().rows.own_weights, dtype=x.dtype, device=x.device)
-        return own.view(-1, *[1] * (x.dim() - 1))
+        return _column(self._turn().rows.own_weights, x)
 
     def mix_pair(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One round of a schedule of two buffers, such as `ifog.topology.ceca`."""
@@ -175,8 +195,18 @@ class Network:
                 raise ArgumentError(
                     f"x has the shape {tuple(x.shape)}: its first axis is over the {len(self.nodes)} nodes hosted here"
                 )
-        self.count(turn.messages, message_size(*xs) if bits is None else bits / 8)
-        return self.visit(list(xs), turn, use, turn.said, self._lengths)
+        size = message_size(*xs) if bits is None else bits / 8
+        self.count(turn.messages, size)
+        self.traffic.note_round(turn, size)
+        pending = self.visit(list(xs), turn, use, turn.said, self._lengths)
+        return self._disturbed(pending, turn) if self.effects.sigma else pending
+
+    def _disturbed(self, pending: Pending[Any], turn: Turn) -> Pending[Any]:
+        """What was mixed, with the noise of the messages in it: as much as if each had its own."""
+        mixed = pending.wait()
+        parts = mixed if isinstance(mixed, tuple) else (mixed,)
+        noisy = tuple(part + self.effects.sigma * _column(turn.spread, part) * self.random.normal(part) for part in parts)
+        return Done(noisy if isinstance(mixed, tuple) else noisy[0])
 
     def visit(self, values: list[torch.Tensor], turn: Turn, use: Any, said: str, lengths: Sequence[int]) -> Pending[Any]:
         """Let ``use`` read what the hosts of this turn's senders have; ``lengths`` are the rows of each host."""
@@ -203,6 +233,7 @@ class Network:
         """The exact average over all nodes, a row for each node hosted here. It is counted as a ring allreduce."""
         size = message_size(*xs) if bits is None else bits / 8
         self.count(2 * (self.n - 1) * len(self.nodes), size / self.n)
+        self.traffic.note_all(2 * (self.n - 1), size / self.n)
         began = time.perf_counter()
         means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).repeat(len(x), *[1] * (x.dim() - 1)) for x in xs)
         self.took(began)
@@ -237,6 +268,25 @@ class Network:
             turn.edges = Edges(self, turn)
         return turn.edges
 
+    @property
+    def mailbox(self) -> Mail:
+        """All mail of the nodes hosted here. A method is called with one `Node`, whose mailbox is its own."""
+        if self._mail is None:
+            if not isinstance(self.hosts, Here):
+                raise ArgumentError("net.mailbox on ranks is made by ifog.experiment.Asynchronous, on all ranks together")
+            self._mail = Mail(self)
+        return self._mail
+
+    @mailbox.setter
+    def mailbox(self, mail: Mail) -> None:
+        self._mail = mail
+
+    def node(self, i: int) -> Node:
+        """The network as one of the nodes hosted here sees it: for asynchronous methods."""
+        if i not in self.nodes:
+            raise ArgumentError(f"node {i!r}: hosted here are {self.nodes.start} to {self.nodes.stop - 1}")
+        return Node(self, i, self.mailbox)
+
     def on(self, topology: Any) -> Network:
         """The same nodes on another graph, in the same iteration: for double trees and hierarchies."""
         key = topology if isinstance(topology, str | Schedule) else as_topology(topology, self.n)
@@ -245,7 +295,7 @@ class Network:
             if len(self._others) >= _OTHERS:
                 self._others.clear()
             other = self._others[key] = Network(key, self.n, hosts=self.hosts, device=self.device)
-            other.random, other._parent = self.random, self
+            other.random, other._parent, other.effects, other.traffic = self.random, self, self.effects, self.traffic
         other.round = self.round
         return other
 
@@ -290,19 +340,41 @@ class Turn:
         low, high = net.nodes.start, net.nodes.stop
         pattern = graph.pattern
         matrix = graph.matrix if part == "" else pattern.astype(float)
+        if net.effects.lose and part != "edges":
+            matrix = net.effects.thinned(graph, matrix, net.round)
         self.rows = Rows(matrix, low, high, net.bounds[:-1])
         heard = pattern[:, low:high].tocoo()  # who listens to the nodes hosted here
         self.messages = int(heard.nnz)
         """How many messages these nodes send."""
+        self.degrees = np.bincount(heard.coords[1], minlength=high - low)
+        """How many each of them sends."""
         self.dests = sorted({int(host) for host in _hosts_of(heard.coords[0], net.bounds)} - {net.hosts.rank})
         self.said = f"{net.topology.label}, round {net._k}"
         self.graph = graph
         self.edges: Edges | None = None
+        self.used, self.used_bytes = 0, 0.0
+        """How often its messages were sent, and the bytes along each edge: what `Traffic` has still to add up."""
+        self._low, self._high = low, high
+
+    @cached_property
+    def sent(self) -> tuple[Any, Any]:
+        """The senders and receivers of the messages that begin at the nodes hosted here."""
+        heard = self.graph.pattern[:, self._low : self._high].tocoo()
+        return heard.coords[1].astype(np.int64) + self._low, heard.coords[0].astype(np.int64)
+
+    @cached_property
+    def spread(self) -> Any:
+        """The root of the sum of the squared weights that each node puts on what it has heard: how noise adds up."""
+        rows = self.rows
+        squares = np.where(rows.nodes == rows.receivers + rows.low, 0.0, rows.weights**2)
+        return np.sqrt(np.bincount(rows.receivers, weights=squares, minlength=rows.high - rows.low))
+
+
+def _column(numbers: Any, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(numbers, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.dim() - 1))
 
 
 def _hosts_of(nodes: Any, bounds: Sequence[int]) -> Any:
-    import numpy as np
-
     return np.unique(np.searchsorted(bounds, nodes, side="right") - 1)
 
 

@@ -7,13 +7,14 @@ Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, 2014), all
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from .mailbox import Node
     from .network import Network
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -23,7 +24,7 @@ Bits = NDArray[np.uint64]
 class Random:
     """Draws for the nodes hosted here, keyed by (seed, node, iteration); a second draw in an iteration gives other numbers."""
 
-    def __init__(self, net: Network, seed: int) -> None:
+    def __init__(self, net: Network | Node, seed: int) -> None:
         self.seed = seed
         self._net = net
         self._round, self._draws = -1, 0
@@ -59,6 +60,16 @@ class Random:
 
     def _as(self, like: torch.Tensor, numbers: NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(numbers).view(like.shape).to(like.device, like.dtype)
+
+
+def drawn(seed: int, *coordinates: Any) -> NDArray[np.float64]:
+    """Uniform on [0, 1): a function of the seed and the coordinates, whole numbers or arrays of them, and of nothing else."""
+    with np.errstate(over="ignore"):
+        key = np.atleast_1d(np.uint64(seed))
+        for coordinate in coordinates:
+            key = mixed(key + _GOLDEN * (np.atleast_1d(coordinate).astype(np.uint64) + np.uint64(1)))
+    unit: NDArray[np.float64] = (key >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return unit
 
 
 def mixed(z: Bits) -> Bits:

@@ -112,6 +112,9 @@ CLAIMS = {
     "ef_sgd": Claim(t.ring, 0.02, 3000, "like α", 0.05),
     "ef_signsgd": Claim(t.ring, 0.02, 3000, "like α", 0.05),
     "qsgd_sgd": Claim(t.ring, 0.02, 3000, "like √α", 0.05),
+    "async_push_sum": Claim(directed, 0, 300, "mean"),
+    "async_gradient_push": Claim(directed, 0.05, 900, "like α", 0.25),
+    "ad_psgd": Claim(t.ring, 0.05, 900, "like α", 0.5),
 }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ifog.algorithms import find
+from ifog.experiment import Asynchronous
 from ifog.network import Network
 
 
@@ -102,6 +103,8 @@ def iterate(method, problem, topology, steps, *, x=None, net=None, each=None, by
     """The iterates of the nodes here after so many steps; ``each(k, x, s)`` sees all, and may return changed parameters."""
     method = find(method)
     net = Network(topology, problem.n) if net is None else net
+    if method.asynchronous:
+        return _activate(method, problem, steps, x, net, each, by_rows, dtype, parameters)
     parameters = method.check(net, **parameters)
     x = torch.zeros(len(net.nodes), problem.d, dtype=dtype) if x is None else x
     s = method.start(net, x, **parameters)
@@ -116,3 +119,16 @@ def iterate(method, problem, topology, steps, *, x=None, net=None, each=None, by
         if each is not None:
             parameters |= each(k, x, s) or {}
     return x
+
+
+def _activate(method, problem, steps, x, net, each, by_rows, dtype, parameters):
+    """The same for methods in which nobody waits: in a step every node is active once on average."""
+    gradient = problem.gradient_by_rows if by_rows else problem.gradient
+    x = torch.zeros(len(net.nodes), problem.d, dtype=dtype) if x is None else x
+    run = Asynchronous(net, method, lambda z, nodes, k: gradient(z, nodes), x, parameters)
+    for k in range(steps):
+        run.step()
+        if each is not None:
+            run.parameters |= each(k, run.x, run.s) or {}
+    run.finish()
+    return run.x

@@ -184,7 +184,7 @@ def test_a_method_of_three_lines_is_run_recorded_and_kept(tmp_path):
 def test_recording_does_not_hold_on_to_more_than_a_bounded_number_of_iterates():
     from ifog.experiment import records
 
-    d = records._SET_ASIDE // 64
+    d = 16 * records._AT_ONCE
     wide = problems.from_function(lambda x, c: ((x - c) ** 2).sum() / 2, torch.zeros(4, 1), d=d)
     run = ifog.run("dgd", wide, topology="ring", steps=40, lr=0.1)
     assert len(run.history) == 41

@@ -1,5 +1,6 @@
 """One-sided: what a rank writes into its neighbours' windows, and the mass that asynchronous push-sum keeps."""
 
+import random
 import textwrap
 import time
 
@@ -463,3 +464,37 @@ def test_windows_of_different_shapes_are_a_mismatch():
 def test_numpy_arrays_make_windows_too():
     with ifog.Window(np.arange(3.0)) as w:
         assert w.value.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_averages_of_two_keep_the_sum_and_find_the_mean():
+    """Whoever averages with whom, all at once and in no order: rows here and elsewhere, and what is added stays."""
+    ifog.set_topology(ifog.topology.complete(n))
+    xs = everyones(15, (2, 3))
+    order = random.Random(me)
+    with ifog.Window(xs[me]) as w:
+        got = w.average(me, mine=1, theirs=1, plus=torch.ones(3, dtype=torch.float64))
+        assert torch.equal(got, xs[me][1] + 1)
+        assert torch.equal(got, w.value[1])
+        ifog.barrier()
+        for _ in range(60):
+            w.average(order.randrange(n), mine=order.randrange(2), theirs=order.randrange(2))
+        ifog.barrier()
+        mean = (sum(xs).sum(0) + n) / (2 * n)
+        assert (ifog.allreduce(w.value.sum(0), "sum") / (2 * n) - mean).abs().max() <= 1e-13
+        assert (w.value - mean).abs().max() < 0.1
+        assert w.p == 1.0
+
+
+def test_averages_that_cannot_be_are_refused():
+    ifog.set_topology(ifog.topology.directed_ring(n))
+    with ifog.Window(torch.zeros(2, 3)) as w:
+        with refused(ifog.ArgumentError, "mine=2: the rows of window"):
+            w.average(me, mine=2)
+        with refused(ifog.ArgumentError, "plus is torch.float32 of the shape (2,)"):
+            w.average(me, plus=torch.zeros(2))
+        if n > 2:
+            with refused(ifog.ArgumentError, "which is no out-neighbor"):
+                w.average((me - 1) % n)
+        ifog.barrier()
+    with ifog.Window(torch.zeros(2, dtype=torch.int64)) as w, refused(ifog.ArgumentError, "average needs rows of floats"):
+        w.average(me)

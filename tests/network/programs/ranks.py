@@ -13,7 +13,7 @@ from network_claims import WEIGHTED, topologies
 
 import ifog
 from ifog import topology as t
-from ifog.network import Network
+from ifog.network import Network, cut, lose, noise
 
 
 def values(n, dtype, seed=0):
@@ -70,10 +70,31 @@ def main():
                     simulated.advance()
                     real.advance()
                     rounds += 1
+    effects()
     pairs()
     others()
     if ifog.rank() == 0:
         print(f"{rounds} rounds are the same")  # noqa: T201
+
+
+def effects():
+    """What goes wrong does not depend on where a node lives either."""
+    for topology in (t.ring(8), t.push(t.star(12)), t.one_peer_exponential(8)):
+        broken = [lose(0.2), noise(0.1), cut(0.1)]
+        simulated, real = Network(topology, seed=3, effects=broken), Network.on_ranks(topology, seed=3, effects=broken)
+        nodes = slice(real.nodes.start, real.nodes.stop)
+        x = values(topology.n, torch.float64)
+        for k in range(4):
+            said = (topology.label, k, ifog.rank())
+            all_edges, edges = simulated.edges, real.edges
+            came = all_edges.exchange(all_edges.to_edges(x)), all_edges.exchange(all_edges.to_edges(x))
+            for expected in came:
+                begin = int((all_edges.receivers < nodes.start).sum())
+                assert torch.equal(edges.exchange(edges.to_edges(x[nodes])), expected[begin : begin + len(edges.senders)]), said
+            mine, x = x[nodes], simulated.mix(x)
+            assert torch.equal(real.mix(mine), x[nodes]), said
+            simulated.advance()
+            real.advance()
 
 
 def pairs():
