@@ -273,6 +273,15 @@ def test_slices_are_as_equal_as_can_be():
         bounds(3, 4)
 
 
+@both_dtypes
+def test_long_rows_are_mixed_piece_by_piece_to_the_same_bits(dtype):
+    net, x = Network("exponential", 300), values(300, 10_001, dtype)
+    mixed = net.mix(x)
+    for begin in (0, 4093, 8190, 9994):
+        columns = slice(begin, begin + 7)
+        assert torch.equal(mixed[:, columns], net.mix(x[:, columns].clone()))
+
+
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library gives large memory back at once")
 def test_memory_that_is_freed_is_used_again():
     Network("ring", 4)
