@@ -41,6 +41,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.topology
 	$(BIN)/python -m benchmarks.comm
+	$(BIN)/python -m benchmarks.simulate
 
 format: $(READY)
 	$(BIN)/python -m ruff check --fix-only --quiet .

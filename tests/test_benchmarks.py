@@ -62,3 +62,14 @@ def test_the_benchmark_of_the_ranks_says_how_to_call_it():
     said = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=60).stdout
     assert all(option in said for option in ("--quick", "--ranks", "--sizes", "--overlap", "--lateness", "--out"))
     assert "--worker" not in said
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_simulations_measures_all_of_them_and_saves_what_it_found(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.simulate", "--quick", "--output", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads((tmp_path / "simulate.json").read_text())
+    assert [result["topology"] for result in found["results"]] == ["ring", "grid", "exponential", "one_peer_exponential"]
+    assert all(set(result["seconds"]) == {"floor", "ifog", "scipy", "numpy"} for result in found["results"])
+    assert len(found["goals"]) == 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -78,17 +79,16 @@ class Ranks:
         """Let ``use`` read what the sources have, where it lies; ``lengths`` are the rows that each host has."""
         here = world.current()
         here.check()
-        like = [(value.dtype, tuple(value.shape[1:])) for value in values]
-        signature = call("mix", None, (), (said, tuple(like)), f" of {like} on {said}")
+        like = tuple((value.dtype, tuple(value.shape[1:])) for value in values)
+        signature = call("mix", None, (), (said, like), f" of {list(like)} on {said}")
         others = [rank for rank in sources if rank != self.rank]
 
         def read(found: list[Any]) -> T:
             slices = {self.rank: values}
             for source in found:
-                shape = Packed([torch.empty((), dtype=dtype).expand(lengths[source.rank], *rest) for dtype, rest in like])
                 slices[source.rank] = [
-                    source.place.flat(tensor.dtype, begin, tensor.numel()).view(tensor.shape)
-                    for tensor, begin in zip(shape.tensors, shape.starts, strict=True)
+                    source.place.flat(dtype, begin, shape.numel()).view(shape)
+                    for dtype, shape, begin in _layout(like, lengths[source.rank])
                 ]
             return use(slices)
 
@@ -99,6 +99,13 @@ class Ranks:
         """The sum over all hosts."""
         total: torch.Tensor = api.allreduce(x, "sum")
         return total
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(like: tuple[tuple[torch.dtype, tuple[int, ...]], ...], rows: int) -> list[tuple[torch.dtype, torch.Size, int]]:
+    """How the tensors of a host with so many rows lie in what it lends: dtype, shape, first byte."""
+    packed = Packed([torch.empty((), dtype=dtype).expand(rows, *rest) for dtype, rest in like])
+    return [(tensor.dtype, tensor.shape, begin) for tensor, begin in zip(packed.tensors, packed.starts, strict=True)]
 
 
 Hosts = Here | Ranks

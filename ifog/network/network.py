@@ -20,6 +20,7 @@ from ..errors import ArgumentError, TopologyError
 from ..topology import Schedule
 from ..topology.ceca import Exchange
 from ..topology.convert import as_topology
+from . import memory
 from .edges import Edges
 from .effects import Effect, Effects
 from .hosts import Done, Here, Hosts, Pending, Ranks, bounds
@@ -54,6 +55,7 @@ class Network:
         effects: Sequence[Effect] = (),
         per_edge: bool = False,
     ) -> None:
+        memory.keep()
         schedule = schedule_of(topology, n)
         self.n = schedule.n
         self.hosts: Hosts = Here() if hosts is None else hosts

@@ -16,9 +16,9 @@ import torch
 
 from ..comm import arithmetic
 
-_PANEL = 1 << 20
+_PANEL = 8 * 2**20
 """Bytes of all rows together that are worked on at once: they stay in the cache while each is read by its neighbours."""
-_LEAST = 512
+_LEAST = 32 * 1024  # of a row: shorter pieces from all over memory take longer than reading them twice
 _KERNEL_DTYPES = (torch.float32, torch.float64)
 
 

@@ -1,5 +1,8 @@
 """The network simulated: what mixes, travels and is drawn is what its definition says."""
 
+import ctypes
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -268,3 +271,28 @@ def test_slices_are_as_equal_as_can_be():
     assert bounds(8, 8) == list(range(9))
     with pytest.raises(ArgumentError, match="n=3: 4 ranks are running"):
         bounds(3, 4)
+
+
+@both_dtypes
+def test_long_rows_are_mixed_piece_by_piece_to_the_same_bits(dtype):
+    net, x = Network("exponential", 300), values(300, 10_001, dtype)
+    mixed = net.mix(x)
+    for begin in (0, 4093, 8190, 9994):
+        columns = slice(begin, begin + 7)
+        assert torch.equal(mixed[:, columns], net.mix(x[:, columns].clone()))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library gives large memory back at once")
+def test_memory_that_is_freed_is_used_again():
+    Network("ring", 4)
+    x = torch.ones(5 * 2**20, dtype=torch.float64)  # 40 MB
+
+    def pages():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    for _ in range(5):
+        x + x
+    before = pages()
+    for _ in range(20):
+        x + x
+    assert pages() - before < 20 * 40 * 2**20 / resource.getpagesize() / 4
