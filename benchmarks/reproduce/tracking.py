@@ -57,19 +57,6 @@ def experiment(quick: bool) -> Report:
         f"at {LARGE} the one-peer exponential graph does not get there",
         gradient["one_peer_exponential", LARGE] == math.inf,
     )
-    if not quick:  # numbers that were worked out independently
-        for name, lr, expected in (
-            ("one_peer_exponential", SMALL, 162),
-            ("od_equidyn", SMALL, 162),
-            ("ou_equidyn", SMALL, 162),
-            ("exponential", LARGE, 81),
-            ("od_equidyn", LARGE, 82),
-            ("ou_equidyn", LARGE, 81),
-            (CENTRAL, LARGE, 82),
-        ):
-            here = error[name, lr]
-            text = f"{name} at {lr} has an error of {LEVEL:g} after about {expected} iterations"
-            found.claim(text, abs(here - expected) <= 10, number(here, ".0f"))
     return found
 
 
