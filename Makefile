@@ -42,6 +42,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.topology
 	$(BIN)/python -m benchmarks.comm
 	$(BIN)/python -m benchmarks.simulate
+	$(BIN)/python -m benchmarks.experiment
 
 format: $(READY)
 	$(BIN)/python -m ruff check --fix-only --quiet .

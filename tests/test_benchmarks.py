@@ -73,3 +73,13 @@ def test_the_quick_benchmark_of_simulations_measures_all_of_them_and_saves_what_
     assert [result["topology"] for result in found["results"]] == ["ring", "grid", "exponential", "one_peer_exponential"]
     assert all(set(result["seconds"]) == {"floor", "ifog", "scipy", "numpy"} for result in found["results"])
     assert len(found["goals"]) == 16
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_recording_says_what_it_costs(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.experiment", "--quick", "--output", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr
+    ((name, found),) = json.loads((tmp_path / "experiment_1.json").read_text()).items()
+    assert set(found) == {"1", "10", "100", "iteration"}
+    assert all(value > 0 for value in found.values())
