@@ -64,9 +64,9 @@ def run(
     asynchronous: see `ifog.network.Clock`. An iteration of an asynchronous method is as many activations as there are nodes.
 
     >>> import ifog
-    >>> run = ifog.run("diging", "least_squares", n=16, topology="ring", steps=500, lr=0.05)
+    >>> run = ifog.run("diging", "least_squares", n=16, topology="ring", steps=1000, lr=0.05)
     >>> run.status, run.iteration, len(run.history)
-    ('done', 500, 501)
+    ('done', 1000, 1001)
     >>> bool(run.history["error"].iloc[-1] < 1e-6)  # gradient tracking ends at the optimum
     True
     """
