@@ -20,7 +20,7 @@ QUIET = (
 )  # the virtual time lets the figures finish
 
 
-def take(page: Path, picture: Path) -> None:
+def take(page: Path, picture: Path, height: int = HEIGHT) -> None:
     """Write the PNG."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
@@ -28,11 +28,11 @@ def take(page: Path, picture: Path) -> None:
     if not page.is_file():
         sys.exit(f"{page}: there is no such page; make it with: python -m ifog.widgets.demo --output {page}")
     with tempfile.TemporaryDirectory() as profile:
-        options = [f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture.resolve()}"]
+        options = [f"--user-data-dir={profile}", f"--window-size={WIDTH},{height}", f"--screenshot={picture.resolve()}"]
         subprocess.run([browser, *QUIET.split(), *options, page.resolve().as_uri()], check=True, timeout=120)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    take(Path(sys.argv[1]), Path(sys.argv[2]))
+    take(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
