@@ -13,7 +13,9 @@ launched = int(os.environ.get("PMI_RANK") or os.environ.get("OMPI_COMM_WORLD_RAN
 
 def note(what, more=""):
     """Write down when something happened, on the clock that all processes share."""
-    (folder / f"{what}.{launched}").write_text(f"{time.monotonic()} {more}")
+    unfinished = folder / f"{what}-{launched}"  # an interrupt may come while it is written
+    unfinished.write_text(f"{time.monotonic()} {more}")
+    unfinished.replace(folder / f"{what}.{launched}")
 
 
 def files_of_mpi():
