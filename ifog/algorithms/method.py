@@ -38,6 +38,29 @@ Start = Callable[..., torch.Tensor]
 OnSwap = Callable[[Network, torch.Tensor, "Memory"], None]
 """What is to be done with the memory when the topology is swapped, if not what `Method.swapped` does: of net, x and s."""
 
+_TAKEN = frozenset(
+    [
+        "method",
+        "problem",
+        "topology",
+        "steps",
+        "on",
+        "wait",
+        "seed",
+        "every",
+        "batch",
+        "start",
+        "n",
+        "name",
+        "progress",
+        "effects",
+        "compute",
+        "speeds",
+        "delay",
+    ]
+)
+"""What `ifog.run` is told itself: no names for parameters of a method."""
+
 _register: dict[str, Method] = {}
 
 
@@ -94,6 +117,8 @@ class Method:
         """What a message in its mailboxes carries: tensors like x, or like parts of the memory."""
         self.parameters = MappingProxyType(_parameters(function))
         """The numbers that a user chooses, with their defaults; `REQUIRED` for those without one."""
+        self.of_the_start = frozenset(name for begin in memory.values() for name in _parameters(begin))
+        """Those that only decide how its memory begins."""
         self.text = inspect.getdoc(function) or ""
         """What is written about it."""
         self.__doc__ = self.text
@@ -122,7 +147,7 @@ class Method:
             return
         known = {**self.parameters, **parameters}
         for name, begin in self.memory.items():
-            if begin in ON_EDGES:
+            if begin in ON_EDGES or len(s[name]) != len(x):
                 setattr(s, name, begin(net, x, **{key: known[key] for key in _parameters(begin)}))
 
     def check(self, net: Network, **parameters: Any) -> dict[str, Any]:
@@ -204,6 +229,9 @@ def method(
             raise MethodError(f'mail={mail!r}: name what messages carry, of {", ".join(["x", *memory])}, such as mail=("x",)')
 
     def make(function: Callable[..., torch.Tensor]) -> Method:
+        taken = _TAKEN.intersection(_parameters(function))
+        if taken:
+            raise MethodError(f"{min(taken)} of {function.__name__}: ifog.run has an argument of that name; choose another one")
         made = Method(function, wanted, memory, on_swap, mail)
         _register[made.name] = made
         return made

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, Diverged
 from .drive import run as run_one
-from .live import Run
+from .live import Run, runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ _VALUES = {
     "messages": "messages sent by all nodes",
     "simulated": "seconds of the simulated clock",
 }
-_LINEAR = ("iteration", "seconds", "simulated", "bytes", "messages")
+_LINEAR = ("iteration", "seconds", "compute", "wait", "copy", "simulated", "bytes", "messages")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 
 
@@ -74,7 +74,10 @@ class Comparison:
                 {"run": run.name, "status": run.status, "iterations": run.iteration}
                 | {name: last.get(name, np.nan) for name in ("error", "disagreement", "loss", "messages", "bytes", "seconds")}
             )
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        if any(run.error is not None for run in self.runs):
+            table["reason"] = ["" if run.error is None else str(run.error) for run in self.runs]
+        return table
 
     def mean(self, y: str = "error") -> pd.DataFrame:
         """Of ``y`` at each iteration, over the runs: mean, least and largest."""
@@ -111,8 +114,16 @@ def compare(entries: Sequence[Run | str | tuple[Any, Any] | Mapping[str, Any]], 
                         f"compare: {name} is missing for {task.get('method', 'an entry')}; give it for all, as {name}=…"
                     )
     # on ranks, and where nobody looks on, in order; in a notebook each works in the background, and in order too
-    runs = [task if isinstance(task, Run) else run_one(**{"wait": True, **task}) for task in tasks]
-    return Comparison(_with_names(runs))
+    done = [task if isinstance(task, Run) else _to_its_end({"wait": True, **task}) for task in tasks]
+    return Comparison(_with_names(done))
+
+
+def _to_its_end(task: dict[str, Any]) -> Run:
+    """The run, also if it diverges: the others shall be compared all the same."""
+    try:
+        return run_one(**task)
+    except Diverged:
+        return runs[-1]
 
 
 def repeat(method: Any, problem: Any, *, seeds: Sequence[int], **arguments: Any) -> Comparison:
@@ -138,7 +149,7 @@ def figure(runs: Sequence[Run], *, y: str, x: str) -> Any:
         colour = _COLOURS[i % len(_COLOURS)]
         drawn.add_trace(go.Scatter(x=columns[x], y=columns[y], name=escape(run.name), line={"color": colour, "width": 2}))
         iterations = columns["iteration"]
-        for k, what in run.marks:
+        for k, what in run.marks if x in _LINEAR else ():  # plotly puts a label on a logarithmic axis where nobody finds it
             at = int(np.searchsorted(iterations, k))
             if at < len(iterations):
                 drawn.add_vline(x=columns[x][at], line={"color": colour, "dash": "dot"}, annotation_text=escape(what))

@@ -22,7 +22,7 @@ class Alone:
         """For the network."""
         return Here()
 
-    def start_sum(self, x: torch.Tensor) -> Pending[torch.Tensor]:
+    def start_sum(self, x: torch.Tensor, name: str | None = None) -> Pending[torch.Tensor]:  # noqa: ARG002
         """The sum over all; it travels until ``wait``."""
         return Done(x)
 
@@ -33,6 +33,10 @@ class Alone:
     def told(self, value: Any) -> Any:
         """What rank 0 gives, on every rank."""
         return value
+
+    def all_of(self, value: Any) -> list[Any]:
+        """What each gives."""
+        return [value]
 
     def gathered(self, x: torch.Tensor) -> torch.Tensor:
         """The rows of all, in the order of the ranks."""
@@ -53,9 +57,9 @@ class Together:
         """For the network."""
         return Ranks()
 
-    def start_sum(self, x: torch.Tensor) -> Pending[torch.Tensor]:
-        """The sum over all; it travels until ``wait``."""
-        handle: Pending[torch.Tensor] = api.allreduce_nonblocking(x, "sum")
+    def start_sum(self, x: torch.Tensor, name: str | None = None) -> Pending[torch.Tensor]:
+        """The sum over all; it travels until ``wait``. The name is what it is called if the ranks sum different things."""
+        handle: Pending[torch.Tensor] = api.allreduce_nonblocking(x, "sum", name=name)
         return handle
 
     def start_telling(self, words: torch.Tensor) -> Pending[torch.Tensor]:
@@ -66,6 +70,10 @@ class Together:
     def told(self, value: Any) -> Any:
         """What rank 0 gives, on every rank."""
         return api.broadcast_object(value, 0)
+
+    def all_of(self, value: Any) -> list[Any]:
+        """What each gives."""
+        return api.allgather_object(value)
 
     def gathered(self, x: torch.Tensor) -> torch.Tensor:
         """The rows of all, in the order of the ranks."""

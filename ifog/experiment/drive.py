@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
+import math
+import numbers
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import problems
@@ -20,7 +24,7 @@ from ..network.network import schedule_of
 from ..problems import Problem
 from .crew import Alone, Crew, crew
 from .history import Rows
-from .live import Run, Stopwatch, runs
+from .live import Run, Stopwatch, remember
 from .loop import Course, known
 from .place import Mirror, Place
 from .progress import in_notebook, shown
@@ -113,11 +117,14 @@ class Experiment:
     ) -> None:
         self.crew: Crew = crew()
         self.every = every
+        parameters = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+        if self.crew.size > 1:
+            self._all_mean_the_same(method, problem, seed=seed, every=every, batch=batch, **parameters)
         hosts = self.crew.hosts()
         net = Network(schedule_of(topology, problem.n), hosts=hosts, seed=seed, device=problem.device, effects=effects)
         checked = method.check(net, **parameters)
         x = _start(start, problem, net)
-        self.world = {"effects": list(effects), **(clock or {})}
+        self.world = {"effects": effects, **(clock or {})}
         """What does not belong to the method, and is not how the world usually is."""
         times = {key: value for key, value in (clock or {}).items() if value is not None}
         if times and self.crew.size > 1:
@@ -144,18 +151,28 @@ class Experiment:
         self.run._experiment = self
         self._ended = False
         self.watch, self.waited = Stopwatch(), self.crew.waited()
-        self._far = _BLOWN_UP * max(1.0, float(self.crew.start_sum(x.double().square().sum()).wait()) ** 0.5)
+        self._far: float | None = None
 
     def go(self, steps: int, *, wait: bool | None, progress: bool | None = None) -> Run:
         """Run until so many iterations are done."""
         run = self.run
         run.steps = steps
         run._over.clear()
-        runs.append(run)
+        run.wishes.all()  # those that came too late for the iterations before
+        remember(run)
         bar = shown(run, progress) if self.crew.rank == 0 else None
-        records = Records(self.steps, self.crew, self.watch, self.waited, at_the_end=self._alone)
-        beats = Alone() if self._alone else self.crew
-        course = Course(run, beats, records, self.watch, self._change, progress=bar, look=self._look)
+        recorded = run.records.last.get("iteration", -1)
+        records = Records(self.steps, self.crew, self.watch, self.waited, last=recorded, at_the_end=self._alone)
+        course = Course(
+            run,
+            Alone() if self._alone else self.crew,
+            records,
+            self.watch,
+            self._change,
+            progress=bar,
+            look=self._look,
+            at_the_end=lambda: self._last(records),
+        )
         if wait is False or (wait is None and self.crew.size == 1 and in_notebook()):
             if self.crew.size > 1:
                 raise ArgumentError("wait=False: on ranks a run is a collective, and blocks; leave wait out")
@@ -169,13 +186,22 @@ class Experiment:
             self._drive(course, records)
         return run
 
-    def extend(self, steps: int, *, wait: bool | None = None, progress: bool | None = None) -> Run:
+    def extend(
+        self, steps: int, *, wait: bool | None = None, progress: bool | None = None, topology: Any = None, **parameters: Any
+    ) -> Run:
         """Run so many iterations more."""
+        steps = self.run.iteration + _whole("steps", steps, 0)
         if self._ended:
             raise ExperimentError(
                 f"{self.run.name} has taken in all mail, and ends there; begin another run with start=…, where this one ended"
             )
-        return self.go(self.run.iteration + _whole("steps", steps, 0), wait=wait, progress=progress)
+        if isinstance(self.steps, Activations) and self.steps.broken:
+            raise ExperimentError(f"{self.run.name} was interrupted while mail was taken in, and cannot go on; begin it anew")
+        wishes = [Command("topology", topology)] if topology is not None else []
+        wishes += [Command("set", parameters)] if parameters else []
+        for command in [self._refuse(wish) for wish in wishes]:
+            self._change(command)
+        return self.go(steps, wait=wait, progress=progress)
 
     def restore(self, state: dict[str, Any], seconds: float) -> None:
         """Go on from a state that was kept."""
@@ -188,23 +214,26 @@ class Experiment:
             self.waited = self.crew.waited() - last["wait"]
 
     def _drive(self, course: Course, records: Records) -> None:
-        steps, every, last = self.steps, self.every, self.run.steps
-        begin = self.run.iteration
-        fresh = not len(self.run.records)
-        if fresh and begin == last:
-            records.take(begin)
+        steps, every = self.steps, self.every
         for k in course:
-            taken = k % every == 0 and (k > begin or fresh)
-            if taken:
-                records.take(k)
-            steps.step()
-            if taken:
-                records.take_gradient()
-            if k + 1 == last:
-                if isinstance(self.steps, Activations) and self._alone:
-                    self.steps.finish()
-                    self._ended = True
-                records.take(k + 1)
+            taken = False
+            try:
+                taken = k % every == 0 and records.take(k)
+                steps.step()
+                if taken:
+                    records.take_gradient()
+            except BaseException as error:
+                course.broken = error
+                if taken:
+                    records.forget()
+                raise
+
+    def _last(self, records: Records) -> None:
+        """The iterations are over: where they have ended is recorded too."""
+        if isinstance(self.steps, Activations) and self._alone:
+            self.steps.finish()
+            self._ended = True
+        records.take(self.run.iteration)
 
     def _quietly(self, course: Course, records: Records) -> None:
         with contextlib.suppress(Exception):  # it is kept in the run, and raised by run.wait()
@@ -222,6 +251,10 @@ class Experiment:
         if command.what == "set":
             for name in command.value:
                 known(name, self.run.parameters, method.name)
+                if name in method.of_the_start:
+                    raise ArgumentError(
+                        f"{name} of {method.name} decides how its memory begins: begin another run to change it"
+                    )
             method.check_parameters(**{**self.run.parameters, **command.value})
         if command.what == "topology":
             wanted = Network(schedule_of(command.value, self.steps.net.n))
@@ -243,8 +276,25 @@ class Experiment:
     def _look(self, rows: list[Rows]) -> None:
         for some in rows:
             for k, *sizes in zip(*(some[name] for name in ("iteration", "size", "disagreement", "gradient_norm")), strict=True):
+                if self._far is None:
+                    self._far = _BLOWN_UP * max([1.0, *filter(math.isfinite, sizes)])
                 if not all(size < self._far for size in sizes):  # NaN is smaller than nothing
                     raise Diverged(self._why(int(k)))
+
+    def _all_mean_the_same(self, method: Method, problem: Problem, **others: Any) -> None:
+        """Ranks that run different things would give numbers that mean nothing."""
+        mine: dict[str, Any] = {"method": method.name, "problem": problem.label, "data": _digest(problem)}
+        mine |= {name: value if isinstance(value, int | float | str | None) else None for name, value in others.items()}
+        theirs = self.crew.all_of(mine)
+        for rank, other in enumerate(theirs):
+            for name in [*theirs[0], *other]:
+                here, there = theirs[0].get(name), other.get(name)
+                if here != there:
+                    if name == "data":
+                        raise ArgumentError(
+                            f"problem: rank {rank} has other data than rank 0; make them alike on all ranks, with the same seed"
+                        )
+                    raise ArgumentError(f"{name}: rank 0 has {here!r} and rank {rank} {there!r}; give the same on all ranks")
 
     def _why(self, k: int) -> str:
         steps, problem = self.steps, self.steps.problem
@@ -258,6 +308,15 @@ class Experiment:
             than = "" if bound is None else f" (1/L is {bound:.2g})"
             advice = f"lr={lr:g}{than} may be too large; try lr={smaller:.2g}"
         return f"{self.run.name} diverged: by iteration {k}, first of all at node {node}; {advice}"
+
+
+def _digest(problem: Problem) -> str:
+    """What tells data apart; nothing where only some nodes' are here."""
+    found = hashlib.blake2b(digest_size=16)
+    if len(problem.nodes) == problem.n:
+        for part in problem._tensors():
+            found.update(part.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------- background
@@ -291,7 +350,12 @@ def _problem(problem: str | Problem, n: int | None) -> Problem:
 def _start(start: Any, problem: Problem, net: Network) -> torch.Tensor:
     if start is None:
         return problem.start(net.nodes)
-    x = torch.as_tensor(start, dtype=problem.dtype, device=problem.device)
+    try:
+        x = torch.as_tensor(start, dtype=problem.dtype, device=problem.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise ArgumentError(f"start={start!r:.60}: give numbers, one vector or a row for each node") from None
+    if not x.isfinite().all():
+        raise ArgumentError("start: some of its numbers are infinite or none; give finite ones")
     if x.shape == (problem.d,):
         x = x.expand(problem.n, problem.d)
     if x.shape != (problem.n, problem.d):
@@ -303,6 +367,6 @@ def _start(start: Any, problem: Problem, net: Network) -> torch.Tensor:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ArgumentError(f"{name}={value!r}: give a whole number, {least} or more")
-    return value
+    return int(value)

@@ -46,6 +46,7 @@ class Run:
         """Checks a command where it is given, and raises if it cannot be."""
         self._over = threading.Event()
         self._experiment: Any = None
+        self._content: dict[str, Any] | None = None  # of the file it came from
         self._kept_out: list[str] = []  # parameters that its file could not hold
         self._state: Callable[[], dict[str, Any]] | None = None
         self._state_on_all: Callable[[], dict[str, Any]] | None = None
@@ -54,12 +55,22 @@ class Run:
     # --------------------------------------------------------------------------------------------------------- watching
     @property
     def history(self) -> pd.DataFrame:
-        """What has been recorded so far, a row for each recorded iteration."""
+        """What has been recorded so far, a row for each recorded iteration.
+
+        Of the iterates x_i, their mean x̄ and the optimum x*: ``error`` √(mean of ‖x_i − x*‖²), ``error_of_mean`` ‖x̄ − x*‖,
+        ``disagreement`` √(mean of ‖x_i − x̄‖²), ``loss`` the mean of f_i(x̄), ``gradient_norm`` ‖mean of ∇f_i(x_i)‖, ``size``
+        ‖x̄‖. Since the beginning: ``seconds`` of the clock; ``compute``, ``wait`` and ``copy``, how much of that an average
+        process has spent in the method and its gradients, waiting for others, and moving numbers; ``simulated`` seconds;
+        ``messages`` and ``bytes`` that all nodes have sent. And what the problem measures itself.
+        """
         return self.records.frame()
 
     @property
     def x(self) -> torch.Tensor:
         """The iterates of the nodes hosted here, as they are now."""
+        if self._experiment is not None:
+            here: torch.Tensor = self._experiment.steps.x
+            return here
         if self._state is None:
             raise ExperimentError(
                 f"{self.name} has no iterates of its own: it is a loop, whose values are where it was written"
@@ -152,7 +163,10 @@ class Run:
         return load(path)
 
     def extend(self, steps: int, **changes: Any) -> Run:
-        """Run so many iterations more, from where it ended. Its own problem or topology must be given again after `load`."""
+        """Run so many iterations more, from where it ended, if wished with another ``topology`` or other parameters.
+
+        After `load`, what the file could not hold must be given again, as a ``problem`` of one's own.
+        """
         if self._extend is None:
             raise ExperimentError(f"{self.name} is a loop of your own: only you can go on with it")
         if not self.over:
@@ -190,19 +204,36 @@ class Run:
 
 
 runs: list[Run] = []
-"""The runs of this process, the newest last."""
+"""The last runs of this process, the newest last."""
+_REMEMBERED = 32
+
+
+def remember(run: Run) -> None:
+    """Put it among the `runs`."""
+    if run in runs:
+        runs.remove(run)
+    runs.append(run)
+    del runs[:-_REMEMBERED]
 
 
 class Stopwatch:
-    """The seconds since it was made, without those in which it was held."""
+    """The seconds in which it has run."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._began = time.perf_counter() - seconds
+        self._held: float | None = None
 
     def __call__(self) -> float:
         """The seconds until now."""
-        return time.perf_counter() - self._began
+        return (time.perf_counter() if self._held is None else self._held) - self._began
 
-    def hold(self, since: float) -> None:
-        """Leave out the time since then, which is a time of `time.perf_counter`."""
-        self._began += time.perf_counter() - since
+    def hold(self) -> None:
+        """Let it stand still."""
+        if self._held is None:
+            self._held = time.perf_counter()
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        if self._held is not None:
+            self._began += time.perf_counter() - self._held
+            self._held = None

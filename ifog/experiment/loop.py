@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ from ..errors import ArgumentError
 from ..network.network import schedule_of
 from .crew import Crew, crew
 from .history import Rows
-from .live import Run, Stopwatch
+from .live import Run, Stopwatch, remember
 from .progress import Progress, shown
 from .records import Sums, Travelling
 from .steering import Beat, Command
@@ -56,8 +55,12 @@ class Course:
         *,
         progress: Progress | None = None,
         look: Callable[[list[Rows]], None] | None = None,
+        at_the_end: Callable[[], None] | None = None,
     ) -> None:
         self.run = run
+        self.broken: BaseException | None = None
+        """Why its body could not go on: an error there never comes here by itself."""
+        self._at_the_end = at_the_end
         self._crew, self._recorder, self._watch, self._apply = crew, recorder, watch, apply
         self._progress, self._look = progress, look
         self._beat = Beat(crew, run.wishes, run.iteration)
@@ -66,6 +69,7 @@ class Course:
     def __iter__(self) -> Iterator[int]:
         run, beat, recorder = self.run, self._beat, self._recorder
         run.became("running")
+        self._watch.go_on()
         try:
             while run.steps is None or run.iteration < run.steps:
                 if run.iteration >= beat.next:
@@ -77,11 +81,17 @@ class Course:
                 yield run.iteration
                 run.iteration += 1
             beat.over()
+            if self._at_the_end is not None:
+                self._at_the_end()
             self._add(recorder.beat(to_the_end=True))
         except GeneratorExit:  # somebody has left the loop. Whether the other ranks did so too, nobody knows: nothing is sent
+            failed = self.broken is not None and not isinstance(self.broken, KeyboardInterrupt)
             if self._crew.size == 1:
-                self._add(recorder.beat(to_the_end=True))
-            run.became("stopped")
+                try:
+                    self._add(recorder.beat(to_the_end=True))
+                except Exception as error:  # noqa: BLE001  it cannot be raised from here, and is kept in the run
+                    self.broken, failed = self.broken or error, True
+            run.became("failed" if failed else "stopped", self.broken if failed else None)
             raise
         except KeyboardInterrupt:
             run.became("stopped")
@@ -90,6 +100,7 @@ class Course:
             run.became("failed", error)
             raise
         finally:
+            self._watch.hold()
             if self._progress is not None:
                 self._progress.close()
         run.became("stopped" if self._stopped else "done")
@@ -103,12 +114,12 @@ class Course:
             self._progress.show(run)
         if run.status != "paused":
             return
-        since = time.perf_counter()
+        self._watch.hold()
         self._add(self._recorder.beat(to_the_end=True))
         run.became("paused")
         while run.status == "paused" and not self._stopped:
             self._take_up(self._beat.while_paused())
-        self._watch.hold(since)
+        self._watch.go_on()
         self._beat.rested(run.iteration)
 
     def _take_up(self, commands: list[Command]) -> None:
@@ -152,6 +163,12 @@ class Loop:
         if self.run.steps is None:
             raise TypeError("this loop has no end: it was made without steps")
         return self.run.steps
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_parameters", ()):
+            self._parameters[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -203,13 +220,13 @@ class _Values:
         rows = self._travelling.beat(to_the_end=to_the_end)
         if self._rows or self._crew.size > 1:  # on ranks, always: not all may have recorded
             kept, self._rows = self._rows, {}
-            self._travelling.begin(self._averaged(kept))
+            names = list(dict.fromkeys(name for row in kept.values() for name in row))
+            self._travelling.begin(self._averaged(kept, names), f"loop.record({', '.join(names)})")
             if to_the_end or self._crew.size == 1:
                 rows += self._travelling.beat(to_the_end=True)
         return rows
 
-    def _averaged(self, rows: dict[int, dict[str, Any]]) -> Sums:
-        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    def _averaged(self, rows: dict[int, dict[str, Any]], names: list[str]) -> Sums:
         values = [[_number(name, row.get(name, math.nan)) for name in names] for row in rows.values()]
         total = yield torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
         return {"iteration": list(map(float, rows)), **dict(zip(names, (total / self._crew.size).T.tolist(), strict=True))}
@@ -235,7 +252,7 @@ def loop(
     """
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 0):
         raise ArgumentError(f"steps={steps!r}: give a whole number of iterations, or None for a loop without an end")
-    taken = [key for key in parameters if key in dir(Loop)]
+    taken = [key for key in parameters if key == "run" or key in dir(Loop)]
     if taken:
         raise ArgumentError(f"{taken[0]}={parameters[taken[0]]!r}: a loop has something of that name; choose another one")
     who = crew()
@@ -244,6 +261,8 @@ def loop(
     n = who.size if who.size > 1 else None
     if topology is not None:
         run._topology = schedule_of(topology, n)
+        if who.size > 1:
+            api.set_topology(run._topology)
 
     def checked(command: Command) -> Command:
         if command.what == "set":
@@ -254,9 +273,7 @@ def loop(
         return command
 
     run._refuse = checked
-    from .live import runs
-
-    runs.append(run)
+    remember(run)
     return Loop(run, who, progress=shown(run, progress) if who.rank == 0 else None)
 
 

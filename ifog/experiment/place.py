@@ -15,6 +15,8 @@ from .live import Run, runs
 from .steering import Command
 
 if TYPE_CHECKING:
+    import torch
+
     from ..topology import Schedule
 
 _EVERY = 0.05  # seconds between two looks
@@ -61,6 +63,15 @@ class Mirror(Run):
         self._key = place.submit(task)
         runs.append(self)
         threading.Thread(target=self._follow, name=f"{self.name} from afar", daemon=True).start()
+
+    @property
+    def x(self) -> torch.Tensor:
+        """Not here."""
+        raise ExperimentError(f"{self.name} works elsewhere: ask for its iterates there")
+
+    def extend(self, steps: int, **changes: Any) -> Run:  # noqa: ARG002
+        """Not from here."""
+        raise ExperimentError(f"{self.name} works elsewhere: extend it there, or begin another run with on=…")
 
     def _send(self, command: Command) -> None:
         self._place.command(self._key, command)

@@ -31,9 +31,9 @@ class Travelling:
         self._crew = crew
         self._under_way: deque[tuple[Sums, Any]] = deque()
 
-    def begin(self, sums: Sums) -> None:
+    def begin(self, sums: Sums, name: str | None = None) -> None:
         """Send the first sum."""
-        self._under_way.append((sums, self._crew.start_sum(next(sums))))
+        self._under_way.append((sums, self._crew.start_sum(next(sums), name)))
 
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """Take up what has arrived, and send on; the rows that are complete."""
@@ -62,9 +62,11 @@ class _Snapshot(NamedTuple):
 class Records:
     """Of one run, the iterates that are to be recorded."""
 
-    def __init__(self, steps: Stepper, crew: Crew, watch: Stopwatch, waited: float, *, at_the_end: bool = False) -> None:
+    def __init__(
+        self, steps: Stepper, crew: Crew, watch: Stopwatch, waited: float, *, last: float = -1, at_the_end: bool = False
+    ) -> None:
         self._steps, self._crew, self._watch = steps, crew, watch
-        self._at_the_end = at_the_end
+        self._at_the_end, self._last = at_the_end, last
         self._kept: list[_Snapshot] = []
         self._stacks = True
         self._gradients: list[torch.Tensor | None] = []
@@ -79,13 +81,22 @@ class Records:
         """Whether so much is set aside that it should be measured; the same on every rank."""
         return not self._at_the_end and len(self._kept) * self._numbers >= _AT_ONCE
 
-    def take(self, iteration: int) -> None:
-        """Set the iterates aside; their gradients follow, once the method has asked for them."""
+    def take(self, iteration: int) -> bool:
+        """Set the iterates aside, unless that was done; their gradients follow, once the method has asked for them."""
+        if iteration == self._last:
+            return False
+        self._last = iteration
         steps, net = self._steps, self._steps.net
         wait = self._crew.waited() - self._waited
         counters = [net.messages, net.bytes, steps.seconds - net.seconds, wait, max(0.0, net.seconds - wait)]
         self._kept.append(_Snapshot(iteration, steps.x, counters, self._watch(), steps.time))
         self._gradients.append(None)
+        return True
+
+    def forget(self) -> None:
+        """The iteration after the snapshot has failed: what failed there would fail again when it is measured."""
+        self._kept.pop()
+        self._gradients.pop()
 
     def take_gradient(self) -> None:
         """The iteration after the snapshot is over."""
@@ -115,7 +126,7 @@ class Records:
         mean, g = ((yield here) / n).chunk(2, 1)
 
         values = {"error": self._far_from(self._optimum, xs), "disagreement": _squares(xs - mean[:, None].to(xs.dtype))}
-        values["loss"], more = self._of_the_problem(xs)
+        values["loss"], more = self._of_the_problem(xs, mean)
         values |= more
         own = torch.tensor([shot.counters for shot in kept], dtype=torch.float64).T
         own[2:] /= self._crew.size
@@ -145,19 +156,20 @@ class Records:
             torch.full((len(xs),), torch.nan, dtype=torch.float64) if optimum is None else _squares(xs - optimum.to(xs.dtype))
         )
 
-    def _of_the_problem(self, xs: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Σ_i f_i(x_i) of each of a stack, and what else the problem measures."""
+    def _of_the_problem(self, xs: torch.Tensor, means: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Σ_i f_i(x̄) of each of a stack, and what else the problem measures."""
         problem, nodes = self._steps.problem, self._steps.net.nodes
         nothing = torch.tensor(torch.nan, dtype=torch.float64)
 
-        def measured(x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        def measured(x: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             more = {name: value.double().mean() * len(nodes) for name, value in problem.metrics(x, nodes).items()}
-            known = problem.loss(x, nodes).sum(dtype=torch.float64) if problem.knows_loss else nothing
-            return known, more
+            if not problem.knows_loss:
+                return nothing, more
+            return problem.loss(mean.to(x.dtype).expand_as(x), nodes).sum(dtype=torch.float64), more
 
         if len(xs) >= _MANY and self._stacks:
             try:
-                found: tuple[torch.Tensor, dict[str, torch.Tensor]] = torch.func.vmap(measured)(xs)
+                found: tuple[torch.Tensor, dict[str, torch.Tensor]] = torch.func.vmap(measured)(xs, means)
                 return found
             except (
                 RuntimeError,
@@ -165,7 +177,7 @@ class Records:
                 ValueError,
             ):  # a problem of somebody's own, with something in it that only works on plain tensors
                 self._stacks = False
-        losses, more = zip(*map(measured, xs), strict=True)
+        losses, more = zip(*map(measured, xs, means), strict=True)
         return torch.stack(losses), {name: torch.stack([each[name] for each in more]) for name in more[0]}
 
 

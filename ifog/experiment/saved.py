@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,33 @@ _WORLD = ("effects", "compute", "speeds", "delay")
 
 
 def save(run: Run, path: Any) -> None:
-    """Write a run to a file. On ranks it is a collective, and rank 0 writes."""
+    """Write a run to a file. On ranks it is a collective: rank 0 writes, and all return when the file is there."""
     if not (run.over or run.status == "paused"):
         raise ExperimentError(f"{run.name} is {run.status}: pause it, stop it or wait for its end before it is saved")
     experiment = run._experiment
-    whole = None if experiment is None else _whole_state(experiment)
-    if experiment is not None and experiment.crew.rank != 0:
+    if experiment is None:
+        _write(run._content or _content(run, None), Path(path))
         return
+    if experiment._alone:
+        raise ExperimentError(f"{run.name}: on ranks, a run in which nobody waits cannot be kept; keep its history and its x")
+    content, crew = _content(run, experiment), experiment.crew
+    failed = None
+    if crew.rank == 0:
+        try:
+            _write(content, Path(path))
+        except OSError as error:
+            failed = str(error)
+    failed = crew.told(failed)
+    if failed is not None:
+        raise ExperimentError(f"{path} could not be written: {failed}")
+
+
+def _content(run: Run, experiment: Experiment | None) -> dict[str, Any]:
     defaults = {} if experiment is None else experiment.steps.method.parameters
-    world = {} if experiment is None else {name: value for name, value in experiment.world.items() if value or value == 0}
-    content = {
+    world = {} if experiment is None else {name: _tidy(value) for name, value in experiment.world.items()}
+    world = {name: value for name, value in world.items() if value is not None and value != []}
+    parameters = {name: _tidy(value) for name, value in run.parameters.items()}
+    return {
         "format": _FORMAT,
         "version": _VERSION,
         "name": run.name,
@@ -43,26 +59,28 @@ def save(run: Run, path: Any) -> None:
         "iteration": run.iteration,
         "marks": run.marks,
         "about": run.about,
-        "parameters": {name: value for name, value in run.parameters.items() if _plain(value)},
-        "others": [name for name, value in run.parameters.items() if not _plain(value) and value is not defaults.get(name)]
+        "parameters": {name: value for name, value in parameters.items() if _plain(value)},
+        "others": [name for name, value in parameters.items() if not _plain(value) and value is not defaults.get(name)]
         + [name for name, value in world.items() if not _plain(value)],
         "world": {name: value for name, value in world.items() if _plain(value)},
         "history": {name: torch.tensor(values, dtype=torch.float64) for name, values in run.records.columns().items()},
-        "state": whole,
+        "state": None if experiment is None else _whole_state(experiment),
         "seconds": None if experiment is None else experiment.watch(),
         "topology": None if run.topology is None else _described(run.topology),
         "problem": None if experiment is None else _origin(experiment.steps.problem),
         "error": None if run.error is None else str(run.error),
     }
-    path = Path(path)
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
     # beside it, and then in its place: a file is whole, or it is the one that was there before
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("wb") as file:
             torch.save(content, file)
-        Path(beside).replace(path)
+        beside.replace(path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -88,6 +106,7 @@ def load(path: Any) -> Run:
     run.marks, run.about = [tuple(mark) for mark in content["marks"]], content["about"]
     run.parameters, run._kept_out = content["parameters"], content["others"]
     run._topology = _rebuilt(content["topology"])
+    run._content = content
     run._over.set()
     if content["error"] is not None:
         run.error = ExperimentError(content["error"])
@@ -105,6 +124,7 @@ def _extended(
     problem: Any = None,
     topology: Any = None,
     wait: bool | None = None,
+    progress: bool | None = None,
     **others: Any,
 ) -> Run:
     """Go on with a run that came from a file."""
@@ -150,7 +170,7 @@ def _extended(
     if topology is not None:
         experiment.steps.swap(topology)
         run.mark(experiment.steps.net.topology.label)
-    return experiment.extend(steps, wait=wait)
+    return experiment.extend(steps, wait=wait, progress=progress)
 
 
 # --------------------------------------------------------------------------------------------------------------- state
@@ -213,13 +233,22 @@ def _rebuilt(described: dict[str, Any] | None) -> Schedule | None:
 
 def _origin(problem: Any) -> dict[str, Any] | None:
     """How a problem of ifog's own was made."""
-    if problem.name not in problems.all() or not _plain(problem.parameters):
+    if problem.name not in problems.all() or "n" not in problem.parameters or not _plain(problem.parameters):
         return None
     return {
         "name": problem.name,
         "parameters": dict(problem.parameters),
         "dtype": str(problem.dtype).removeprefix("torch."),
     }
+
+
+def _tidy(value: Any) -> Any:
+    """The same as Python's own types, as far as it can be."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {_tidy(key): _tidy(part) for key, part in value.items()}
+    return [_tidy(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> bool:

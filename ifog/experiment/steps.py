@@ -67,7 +67,13 @@ class Steps:
                 self.gradient = g
             return g
 
-        self.x = self.method(net, x, grad, self.s, **self.parameters)
+        before, sent = dict(self.s.__dict__), net.state()
+        try:
+            self.x = self.method(net, x, grad, self.s, **self.parameters)
+        except BaseException:  # an interrupted iteration has not been: it can be made again
+            self.s = Memory(before)
+            net.restore(sent)
+            raise
         if self.clock is not None:
             self.clock.iteration(net.met)
         net.advance()
@@ -99,7 +105,7 @@ class Steps:
         """Go on from there."""
         self.x, self.s = state["x"], Memory(state["memory"])
         self.net.restore(state["net"])
-        if self.clock is not None:
+        if self.clock is not None and state["clock"]:
             self.clock.restore(state["clock"])
 
 
@@ -124,6 +130,8 @@ class Activations:
         self.method, self.problem, self.net = method, problem, net
         self.batch, self.seed = batch, seed
         self.exact = batch is None and problem.gradient_noise == 0
+        self.broken = False
+        """Whether it was interrupted in an activation: some mail may have been taken out, and not taken in."""
         self._run = Asynchronous(net, method, self._gradient, x, parameters, **clock)
         self.seconds = 0.0
         """In the method, its gradients and its talking."""
@@ -159,7 +167,11 @@ class Activations:
     def step(self) -> None:
         """So many activations."""
         began = time.perf_counter()
-        self._run.step()
+        try:
+            self._run.step()
+        except BaseException:
+            self.broken = True
+            raise
         self.seconds += time.perf_counter() - began
 
     def finish(self) -> None:

@@ -90,42 +90,41 @@ class Clock:
         self.counts += 1
         return self.times
 
-    def iteration(self, met: Sequence[Graph | None]) -> NDArray[np.float64]:
-        """One iteration in which the nodes have talked along these graphs (`Network.met`)."""
-        if not met:
-            return self.alone()
-        graphs = [graph for graph in met if graph is not None]
-        return self.round(*graphs) if len(graphs) == len(met) else self.round()
-
-    def round(self, *graphs: Graph) -> NDArray[np.float64]:
+    def round(self, graph: Graph | None = None) -> NDArray[np.float64]:
         r"""One synchronous round: when each node has what its neighbours sent. Without a graph an allreduce: waiting for all.
 
         .. math::
             f_i &= t_i + c_i \\
             t_i &\leftarrow \max\big(f_i, \max_j (f_j + d_{ij})\big)
         """
-        everyone = np.arange(self.n)
-        done = self.times + self._computing(everyone)
-        if not graphs:
-            if callable(self.delay) or self.n == 1:
-                slowest = float(np.max(self._travel(everyone, everyone, self.counts))) if self.n > 1 else 0.0
-            else:
-                slowest = float(np.max(self.delay))
-            self.times = np.full(self.n, done.max() + slowest)
-        else:
-            come = done.copy()
-            for graph in graphs:
-                if graph.n != self.n:
-                    raise ArgumentError(
-                        f"graph {graph.label} has {graph.n} nodes, and the clock {self.n}: make one for the other"
-                    )
-                pattern = graph.pattern
-                senders = pattern.indices.astype(np.int64)
-                receivers = np.repeat(everyone, np.diff(pattern.indptr))
-                np.maximum.at(come, receivers, done[senders] + self._travel(senders, receivers, self.counts[senders]))
-            self.times = come
+        return self.iteration([graph])
+
+    def iteration(self, met: Sequence[Graph | None]) -> NDArray[np.float64]:
+        """A computation, and then messages along these graphs one after the other (`Network.met`); None is an allreduce."""
+        ready = self.times + self._computing(np.arange(self.n))
+        for graph in met:
+            ready = self._when_all_have_heard(ready) if graph is None else self._when_heard(ready, graph)
+        self.times = ready
         self.counts += 1
         return self.times
+
+    def _when_all_have_heard(self, ready: NDArray[np.float64]) -> NDArray[np.float64]:
+        everyone = np.arange(self.n)
+        if callable(self.delay) or self.n == 1:
+            slowest = float(np.max(self._travel(everyone, everyone, self.counts))) if self.n > 1 else 0.0
+        else:
+            slowest = float(np.max(self.delay))
+        return np.full(self.n, ready.max() + slowest)
+
+    def _when_heard(self, ready: NDArray[np.float64], graph: Graph) -> NDArray[np.float64]:
+        if graph.n != self.n:
+            raise ArgumentError(f"graph {graph.label} has {graph.n} nodes, and the clock {self.n}: make one for the other")
+        pattern = graph.pattern
+        senders = pattern.indices.astype(np.int64)
+        receivers = np.repeat(np.arange(self.n), np.diff(pattern.indptr))
+        come = ready.copy()
+        np.maximum.at(come, receivers, ready[senders] + self._travel(senders, receivers, self.counts[senders]))
+        return come
 
     # ------------------------------------------------------------------------------------------------ one by one
     def start(self) -> None:

@@ -90,7 +90,7 @@ class Effects:
     """All effects of a network together."""
 
     def __init__(self, effects: Sequence[Effect], seed: int) -> None:
-        if isinstance(effects, Effect) or not all(isinstance(effect, Effect) for effect in effects):
+        if not isinstance(effects, Sequence) or not all(isinstance(effect, Effect) for effect in effects):
             raise ArgumentError(f"effects={effects!r:.60}: give a list of effects, such as [lose(0.1), noise(1e-3)]")
         self.all = tuple(effects)
         self.seed = seed

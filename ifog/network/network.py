@@ -79,7 +79,7 @@ class Network:
         """What goes wrong on the way."""
         self._mail: Mail | None = None
         self.met: list[Any] = []
-        """The graphs along which the nodes have talked in this iteration; None for what all take part in."""
+        """Along which graphs the nodes have talked in this iteration, one after the other; None for what all take part in."""
         self.seconds = 0.0
         """How long this process has been busy with talking, and waiting for it."""
         self._parent: Network | None = None
@@ -223,8 +223,7 @@ class Network:
         root = self
         while root._parent is not None:
             root = root._parent
-        if graph not in root.met:
-            root.met.append(graph)
+        root.met.append(graph)
 
     def took(self, began: float) -> None:
         """Note that this process has been talking since then."""
@@ -320,6 +319,7 @@ class Network:
         """Go on from there."""
         self.round, self._began = state["round"], state["began"]
         self.messages, self.bytes = state["messages"], state["bytes"]
+        self.met.clear()
 
     def __repr__(self) -> str:
         where = "here" if isinstance(self.hosts, Here) else f"on rank {self.hosts.rank} of {self.hosts.size}"

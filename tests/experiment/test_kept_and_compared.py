@@ -93,6 +93,41 @@ def test_what_cannot_be_kept_must_be_given_again(tmp_path):
     assert torch.equal(loaded.extend(5, problem=own).x, run.extend(5).x)
 
 
+def test_a_problem_of_ones_own_with_a_famous_name_is_not_taken_for_it(tmp_path):
+    def quadratic(x, c):
+        return ((x - c) ** 2).sum()
+
+    own = problems.from_function(quadratic, torch.arange(8.0, dtype=torch.float64)[:, None], d=1)
+    ifog.run("dgd", own, topology="ring", steps=5, lr=0.1).save(tmp_path / "run")
+    with pytest.raises(ArgumentError, match="give it again"):
+        ifog.Run.load(tmp_path / "run").extend(3)
+
+
+def test_numbers_of_numpy_are_kept_like_others(tmp_path):
+    given = {"topology": "ring", "lr": np.float64(LR), "speeds": np.full(8, 0.5), "delay": np.zeros((8, 8))}
+    run = ifog.run("dgd", PROBLEM, steps=5, **given)
+    run.save(tmp_path / "run")
+    assert torch.equal(ifog.Run.load(tmp_path / "run").extend(3).x, run.extend(3).x)
+
+
+def test_a_file_can_be_made_of_a_loaded_run(tmp_path):
+    run = ifog.run("diging", PROBLEM, topology="ring", steps=5, lr=LR)
+    run.save(tmp_path / "run")
+    ifog.Run.load(tmp_path / "run").save(tmp_path / "copy")
+    assert torch.equal(ifog.Run.load(tmp_path / "copy").extend(3, progress=False).x, run.extend(3).x)
+
+
+def test_a_clock_may_begin_with_a_loaded_run(tmp_path):
+    ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR).save(tmp_path / "run")
+    assert ifog.Run.load(tmp_path / "run").extend(3, compute=1.0).records.last["simulated"] == 3
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_run(tmp_path):
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR)
+    with pytest.raises(ExperimentError, match="could not be written"):
+        run.save(tmp_path / "nowhere" / "run")
+
+
 def test_a_damaged_file_is_refused_by_name(tmp_path):
     run = ifog.run("dgd", PROBLEM, topology="ring", steps=5, lr=LR)
     path = tmp_path / "run"
@@ -121,7 +156,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ExperimentError, match="no space"):
         run.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     assert len(ifog.Run.load(path).history) == 6
@@ -139,6 +174,12 @@ def test_runs_are_compared_in_one_tidy_table():
     assert list(history.columns[:4]) == ["run", "method", "topology", "seed"]
     assert len(history) == 3 * 201
     assert set(history.groupby("run")["topology"].first()) == {"ring(8)", "complete(8)"}
+
+
+def test_one_that_diverges_does_not_spoil_the_comparison():
+    compared = ifog.compare([{"lr": 9.0}, {"lr": LR}], method="dgd", topology="ring", problem=PROBLEM, steps=500)
+    assert compared.table["status"].tolist() == ["failed", "done"]
+    assert "diverged" in compared.table["reason"].iloc[0]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_parameters():
@@ -161,7 +202,7 @@ def test_the_figure_has_a_curve_for_each_run_and_a_mark_for_each_change():
 
 def test_a_run_is_repeated_with_other_seeds():
     noisy = problems.quadratic(6, noise=0.3)
-    repeated = ifog.repeat("atc", noisy, seeds=range(4), topology="ring", steps=60, lr=0.1)
+    repeated = ifog.repeat("atc", noisy, seeds=np.arange(4), topology="ring", steps=60, lr=0.1)
     assert len({run.records.last["error"] for run in repeated}) == 4
     mean = repeated.mean("error")
     assert (mean["min"] <= mean["mean"]).all()

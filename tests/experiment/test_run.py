@@ -33,7 +33,7 @@ def test_every_recorded_number_is_what_its_name_says():
                 "error": (apart**2).sum(1).mean().sqrt(),
                 "error_of_mean": apart.mean(0).norm(),
                 "disagreement": ((x - mean) ** 2).sum(1).mean().sqrt(),
-                "loss": PROBLEM.loss(x, range(8)).mean(),
+                "loss": PROBLEM.loss(mean.expand(8, -1), range(8)).mean(),
                 "gradient_norm": PROBLEM.gradient(x, range(8)).mean(0).norm(),
                 "size": mean.norm(),
                 "messages": torch.tensor(16.0 * k),
@@ -143,6 +143,9 @@ NEXT_TO_RIGHT = {
     "a problem by name without n": ({"problem": "least_squares"}, ArgumentError, "n=16"),
     "another n than the problem's": ({"n": 9}, ArgumentError, "least_squares.*has 8 nodes"),
     "a problem that is none": ({"problem": 3}, ProblemError, "problem=3"),
+    "a start that is a word": ({"start": "zero"}, ArgumentError, "start='zero'"),
+    "a start that is nowhere": ({"start": torch.full((PROBLEM.d,), torch.nan)}, ArgumentError, "give finite ones"),
+    "effects that are none": ({"effects": 0.1}, ArgumentError, r"effects=0\.1"),
     "a start of another length": ({"start": torch.ones(3)}, ArgumentError, r"start has the shape \(3,\)"),
 }
 
@@ -181,6 +184,83 @@ def test_a_method_of_three_lines_is_run_recorded_and_kept(tmp_path):
         assert torch.equal(ifog.Run.load(tmp_path / "run").extend(20).x, same.extend(20).x)
     finally:
         _register.pop("half_a_step", None)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_an_error_in_a_gradient_ends_the_run_and_is_its_error(wait):
+    own = problems.from_gradient(lambda x, i: 1 / 0 if x[0] > 0.5 else x - i, 4, 2)
+    with pytest.raises(ZeroDivisionError):
+        ifog.run("dgd", own, topology="ring", steps=100, lr=0.1, wait=wait).wait(timeout=60)
+    run = ifog.experiment.runs[-1]
+    assert run.status == "failed"
+    assert isinstance(run.error, ZeroDivisionError)
+    assert len(run.history) > 1
+
+
+def test_an_interrupted_iteration_can_be_made_again():
+    calls = []
+
+    def gradient(x, i):
+        calls.append(i)
+        if len(calls) == 4 * 30 + 2:
+            raise KeyboardInterrupt
+        return x - i
+
+    def run(gradient):
+        return ifog.run("diging", problems.from_gradient(gradient, 4, 2), topology="ring", steps=50, lr=0.1, every=100)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(gradient)
+    interrupted = ifog.experiment.runs[-1]
+    assert interrupted.status == "stopped"
+    whole = run(lambda x, i: x - i)
+    assert torch.equal(interrupted.extend(50 - interrupted.iteration).x, whole.x)
+    assert interrupted.records.last["messages"] == whole.records.last["messages"]
+
+
+def test_what_comes_too_late_for_a_run_does_not_meet_the_next():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10, lr=LR)
+    run.wishes.add(ifog.experiment.Command("pause"))
+    assert run.extend(10, wait=False).wait(timeout=60).iteration == 20
+
+
+def test_an_ended_run_goes_on_with_other_parameters_and_every_row_is_there():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=15, lr=LR, every=10)
+    time.sleep(0.3)
+    run.extend(10, lr=LR / 2, topology="complete")
+    assert run.history["iteration"].tolist() == [0, 10, 15, 20, 25]
+    assert run.parameters["lr"] == LR / 2
+    assert [what for _, what in run.marks] == ["complete(8)", f"lr = {LR / 2}"]
+    assert run.history["seconds"].iloc[-1] < 0.3  # the time in between is nobody's
+    assert ifog.experiment.runs.count(run) == 1
+    with pytest.raises(ArgumentError, match="lr=-1"):
+        run.extend(10, lr=-1)
+
+
+def test_a_run_that_is_stopped_records_where():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10**9, lr=LR, every=1000, wait=False)
+    while run.iteration < 10:
+        time.sleep(0.001)
+    run.stop()
+    run.wait(timeout=60)
+    assert run.records.last["iteration"] == run.iteration
+    assert run.records.last["size"] == pytest.approx(run.x.mean(0).norm().item())
+
+
+def test_a_parameter_that_decides_how_memory_begins_cannot_be_changed():
+    run = ifog.run("overlap_sgp", PROBLEM, topology="ring", steps=10, lr=LR, tau=1)
+    with pytest.raises(ArgumentError, match="tau of overlap_sgp decides how its memory begins"):
+        run.extend(10, tau=3)
+
+
+def test_the_names_that_a_run_needs_itself_are_none_for_parameters():
+    from ifog.algorithms import method
+
+    with pytest.raises(MethodError, match=r"delay of mine: ifog\.run has an argument of that name"):
+
+        @method()
+        def mine(net, x, grad, s, *, delay):
+            return x
 
 
 def test_recording_does_not_hold_on_to_more_than_a_bounded_number_of_iterates():

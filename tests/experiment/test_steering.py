@@ -191,6 +191,20 @@ def test_a_loop_follows_what_others_ask_of_its_run():
     assert [what for _, what in loop.run.marks] == ["lr = 0.5", "star(4)"]
 
 
+def test_a_parameter_can_be_set_within_the_loop_and_from_outside():
+    seen = []
+    for k in (loop := ifog.loop(lr=1.0)):
+        if k == 3:
+            loop.lr = 0.5
+        if k == 10:
+            loop.run.set(lr=0.25)
+        seen.append(loop.lr)
+        if loop.lr == 0.25:
+            break
+    assert seen[:5] == [1.0, 1.0, 1.0, 0.5, 0.5]
+    assert loop.run.parameters["lr"] == 0.25
+
+
 def test_a_loop_that_is_left_has_ended():
     for k in (loop := ifog.loop(100)):
         loop.record(value=k)
@@ -214,6 +228,7 @@ def test_what_is_recorded_now_and_then_has_gaps():
         (lambda: ifog.loop(-1), ArgumentError, "steps=-1"),
         (lambda: ifog.loop(1.5), ArgumentError, r"steps=1\.5"),
         (lambda: ifog.loop(3, record=1), ArgumentError, "record=1"),
+        (lambda: ifog.loop(3, run=1), ArgumentError, "run=1"),
         (lambda: ifog.loop(3, lr=1).ll, AttributeError, "no parameter 'll'"),
         (
             lambda: [loop.record(x=torch.ones(2)) for loop in [ifog.loop(3)] for _ in loop],

@@ -6,7 +6,7 @@ import torch
 
 import ifog
 from ifog import problems
-from ifog.errors import ArgumentError
+from ifog.errors import ArgumentError, ExperimentError
 from ifog.network import Clock
 from ifog.network.effects import cut, lose, noise
 
@@ -34,6 +34,27 @@ def test_messages_take_their_time():
     assert seconds("dgd", delay=0.25) == pytest.approx(1.25)
     assert seconds("allreduce_sgd", delay=0.25) == pytest.approx(1.25)
     assert seconds("local_sgd", delay=0.25, H=5) == pytest.approx(1 + 0.25 / 5)  # it talks in one of five only
+
+
+def test_messages_one_after_the_other_take_twice_as_long():
+    assert seconds("diging", delay=5.0) == pytest.approx(6.0)  # x and y in one message
+    assert seconds("gradient_tracking", delay=5.0) == pytest.approx(11.0)  # y, and then x
+
+
+def test_an_asynchronous_run_that_was_interrupted_does_not_go_on():
+    calls = []
+
+    def gradient(x, i):
+        calls.append(i)
+        if len(calls) == 100:
+            raise KeyboardInterrupt
+        return x - i
+
+    own = problems.from_gradient(gradient, 4, 2)
+    with pytest.raises(KeyboardInterrupt):
+        ifog.run("async_gradient_push", own, topology="ring", steps=50, lr=0.1, every=100)
+    with pytest.raises(ExperimentError, match="interrupted while mail was taken in"):
+        ifog.experiment.runs[-1].extend(10)
 
 
 def test_a_fast_network_of_neighbours_waits_less_for_stragglers_than_an_allreduce():

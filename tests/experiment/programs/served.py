@@ -12,8 +12,8 @@ from ifog.experiment import report, runs, steer
 begin, tasks = threading.Event(), []
 
 
-def serve():
-    with Listener(sys.argv[1], "AF_UNIX") as listener:
+def serve(listener):
+    with listener:
         while True:
             with listener.accept() as line:
                 what, *values = pickle.loads(line.recv_bytes())
@@ -35,7 +35,7 @@ def serve():
 def main():
     ifog.init()
     if ifog.rank() == 0:
-        threading.Thread(target=serve, daemon=True).start()
+        threading.Thread(target=serve, args=[Listener(sys.argv[1], "AF_UNIX")], daemon=True).start()
         print("ready", flush=True)
         begin.wait()
     task = ifog.broadcast_object(tasks[0] if ifog.rank() == 0 else None)

@@ -12,7 +12,7 @@ import torch
 
 import ifog
 from ifog.experiment import crew, drive, runs
-from ifog.problems import least_squares, quadratic
+from ifog.problems import from_function, least_squares, quadratic
 
 PROBLEM = least_squares(8, seed=3)
 LR = 0.05 / PROBLEM.L
@@ -108,7 +108,6 @@ def a_run_is_kept_by_all_and_taken_up_by_all():
     for method, topology in (("diging", "ring"), ("relay_sgd", "chain")):
         run = ifog.run(method, PROBLEM, topology=topology, steps=30, lr=LR)
         run.save(folder / method)
-        ifog.barrier()
         loaded = ifog.Run.load(folder / method).extend(20)
         assert torch.equal(loaded.x, run.extend(20).x), method
         assert loaded.history["messages"].iloc[-1] == run.history["messages"].iloc[-1]
@@ -126,11 +125,35 @@ def a_run_in_which_nobody_waits_is_measured_at_the_end():
     assert run.history["simulated"].isna().all()
     assert run.records.last["error"] < run.history["error"].iloc[0] / 3
     assert agreed(run.records.last["error"])
+    assert run.x.shape == (len(run._experiment.steps.net.nodes), PROBLEM.d)
     try:
         run.extend(10)
         raise AssertionError("it went on")
     except ifog.ExperimentError as error:
         assert "begin another run with start=" in str(error)
+
+
+def what_differs_between_the_ranks_is_named():
+    generator = torch.Generator().manual_seed(ifog.rank())
+    data = torch.randn(4, 2, generator=generator)
+    own = from_function(lambda x, c: ((x - c) ** 2).sum(), data, d=2)
+    for given, says in [
+        ({"problem": own}, "problem: rank 1 has other data"),
+        ({"problem": PROBLEM, "lr": 0.01 * (1 + ifog.rank())}, "lr: rank 0 has 0.01 and rank 1 0.02"),
+    ]:
+        try:
+            ifog.run("dgd", topology="ring", steps=5, **{"lr": LR, **given})
+            raise AssertionError("it ran")
+        except ifog.ArgumentError as error:
+            assert says in str(error), error
+
+
+def a_loop_has_its_topology_from_the_beginning():
+    x = torch.tensor([float(ifog.rank() == 1)])
+    ifog.set_topology(ifog.topology.ring(ifog.size()))
+    for _ in ifog.loop(1, topology="star"):
+        x = ifog.neighbor_allreduce(x)
+    assert abs(x.item() - ifog.topology.star(ifog.size()).W[ifog.rank(), 1]) < 1e-6
 
 
 def a_run_that_diverges_does_so_everywhere():
