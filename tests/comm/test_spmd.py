@@ -62,6 +62,12 @@ def test_what_must_hold_on_ranks_holds(world):
     assert f"ranks: {n} on {'one machine' if machines == 1 else f'{machines} machines'}" in said
 
 
+@pytest.mark.slow
+def test_the_matrix_product_holds_on_five_ranks():
+    """Five is neither a power of two, like most of the worlds above, nor so small that everybody is a neighbour."""
+    run_all(find(), 5, only=[str(SPMD / "test_matrix_product.py")])
+
+
 FOR_DEVICES = [str(SPMD / f"test_{name}.py") for name in ("devices", "tensors", "gathering_and_reducing", "different_calls")]
 
 
