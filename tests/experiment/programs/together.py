@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 import ifog
+from ifog import algorithms
 from ifog.experiment import crew, drive, runs
 from ifog.problems import from_function, least_squares, quadratic
 
@@ -57,6 +58,18 @@ def the_history_is_that_of_the_simulation():
                 there.history[name], here.history[name], rtol=1e-8, atol=1e-12, err_msg=f"{method} {name}"
             )
         assert (there.history[["compute", "wait", "copy"]] >= 0).all(axis=None)
+
+
+def a_method_of_three_lines_is_the_same_in_both_worlds():
+    @algorithms.method(needs="doubly_stochastic", m=algorithms.zeros)
+    def three_lines(net, x, grad, s, *, lr):
+        s.m = 0.5 * s.m + grad()
+        return net.mix(x - lr * s.m)
+
+    given = {"topology": "one_peer_exponential", "steps": 200, "lr": LR}
+    here, there = simulated("three_lines", PROBLEM, **given), ifog.run("three_lines", PROBLEM, **given)
+    nodes = there._experiment.steps.net.nodes
+    torch.testing.assert_close(there.x, here.x[nodes.start : nodes.stop], rtol=1e-12, atol=1e-14)
 
 
 def what_rank_0_asks_for_is_done_at_the_same_iteration_everywhere():
