@@ -128,6 +128,8 @@ class Patience:
             patient = _TRAVELS_FOR if served else DEADLOCK_AFTER
             gone = state == ENDED or (state == IDLE and not served)
             if gone and min(waited, before - board.since(peer)) > patient:
+                if failing and words[0] >= world.epoch:  # somebody else has found it out meanwhile, and ended its cell too
+                    raise world.failure()
                 raise Deadlock(self._nobody_comes(peer, state))
             if state == WAITING:
                 self._suspect(self._circle(peer, before, travelling=travelling))
@@ -148,7 +150,10 @@ class Patience:
     def _nobody_comes(self, peer: int, state: int) -> str:
         board, ranks, me = self.board, range(self.world.size), self.world.rank
         waiting = [rank for rank in ranks if rank == me or board.state(rank) == WAITING]
-        gone = [rank for rank in ranks if rank == peer or (board.state(rank) == state and rank != me)]
+        alike = [
+            rank for rank in ranks if rank != me and board.state(rank) == state and not board.words[board.row(rank) + GAVE_UP]
+        ]
+        gone = sorted({peer, *alike})
         verb = "waits" if len(waiting) == 1 else "wait"
         have = ("has" if len(gone) == 1 else "have") + (
             " already finished the cell" if state == IDLE else " ended or left with ifog.shutdown()"
