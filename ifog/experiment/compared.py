@@ -113,7 +113,6 @@ def compare(entries: Sequence[Run | str | tuple[Any, Any] | Mapping[str, Any]], 
                     raise ArgumentError(
                         f"compare: {name} is missing for {task.get('method', 'an entry')}; give it for all, as {name}=…"
                     )
-    # on ranks, and where nobody looks on, in order; in a notebook each works in the background, and in order too
     done = [task if isinstance(task, Run) else _to_its_end({"wait": True, **task}) for task in tasks]
     return Comparison(_with_names(done))
 

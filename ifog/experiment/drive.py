@@ -266,11 +266,9 @@ class Experiment:
         run, steps = self.run, self.steps
         if command.what == "set":
             run.parameters = steps.parameters = {**steps.parameters, **command.value}
-            run.mark(", ".join(f"{name} = {value}" for name, value in command.value.items()))
         else:
             steps.swap(command.value)
-            run._topology = command.value
-            run.mark(command.value.label)
+        run.mark(command)
 
     # -------------------------------------------------------------------------------------------------------- diverging
     def _look(self, rows: list[Rows]) -> None:

@@ -49,7 +49,6 @@ class Run:
         self._content: dict[str, Any] | None = None  # of the file it came from
         self._kept_out: list[str] = []  # parameters that its file could not hold
         self._state: Callable[[], dict[str, Any]] | None = None
-        self._state_on_all: Callable[[], dict[str, Any]] | None = None
         self._extend: Callable[..., Run] | None = None
 
     # --------------------------------------------------------------------------------------------------------- watching
@@ -182,8 +181,12 @@ class Run:
         for listener in list(self.records.listeners):
             listener()
 
-    def mark(self, what: str) -> None:
-        """Note a change at this iteration."""
+    def mark(self, command: Command) -> None:
+        """Note what was changed at this iteration."""
+        if command.what == "set":
+            what = ", ".join(f"{name} = {value}" for name, value in command.value.items())
+        else:
+            self._topology, what = command.value, command.value.label
         self.marks.append((self.iteration, what))
 
     def figure(self, y: str = "error", x: str = "iteration") -> Any:

@@ -186,15 +186,11 @@ class Loop:
         self._values.add(values)
 
     def _change(self, command: Command) -> None:
-        run = self.run
         if command.what == "set":
             self._parameters |= command.value
-            run.mark(", ".join(f"{name} = {value}" for name, value in command.value.items()))
-            return
-        run._topology = command.value
-        if self._crew.size > 1:
+        elif self._crew.size > 1:
             api.set_topology(command.value)
-        run.mark(command.value.label)
+        self.run.mark(command)
 
 
 class _Values:

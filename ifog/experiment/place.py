@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ExperimentError
-from .live import Run, runs
+from .live import Run, remember
 from .steering import Command
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Mirror(Run):
         super().__init__(str(task.get("name") or getattr(task["method"], "name", task["method"])), task["steps"])
         self._place = place
         self._key = place.submit(task)
-        runs.append(self)
+        remember(self)
         threading.Thread(target=self._follow, name=f"{self.name} from afar", daemon=True).start()
 
     @property

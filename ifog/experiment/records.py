@@ -171,11 +171,8 @@ class Records:
             try:
                 found: tuple[torch.Tensor, dict[str, torch.Tensor]] = torch.func.vmap(measured)(xs, means)
                 return found
-            except (
-                RuntimeError,
-                TypeError,
-                ValueError,
-            ):  # a problem of somebody's own, with something in it that only works on plain tensors
+            except (RuntimeError, TypeError, ValueError):
+                # a problem of somebody's own, with something in it that only works on plain tensors
                 self._stacks = False
         losses, more = zip(*map(measured, xs, means), strict=True)
         return torch.stack(losses), {name: torch.stack([each[name] for each in more]) for name in more[0]}

@@ -17,6 +17,7 @@ from ..topology import Schedule, Topology
 from .drive import Experiment
 from .history import History
 from .live import Run
+from .steering import Command
 
 _FORMAT, _VERSION = "ifog run", 1
 _COUNTED = ("messages", "bytes")
@@ -169,7 +170,7 @@ def _extended(
     experiment.restore(_sliced(content["state"], experiment), content["seconds"])
     if topology is not None:
         experiment.steps.swap(topology)
-        run.mark(experiment.steps.net.topology.label)
+        run.mark(Command("topology", experiment.steps.net.topology))
     return experiment.extend(steps, wait=wait, progress=progress)
 
 

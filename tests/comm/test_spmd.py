@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mpi_programs import launch
 
 from ifog.comm.mpi import find
 
@@ -34,17 +34,7 @@ def run(mpi, n, *arguments, **environment):
     """What pytest says on so many ranks, and its exit code."""
     command = mpi.command(n, "-m", "pytest", *arguments, "-p", "no:cacheprovider", "--color=no", "--tb=short")
     variables = mpi.environment() | {"PYTEST_ADDOPTS": ""} | environment
-    with subprocess.Popen(
-        command, env=variables, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as ranks:
-        try:
-            said, _ = ranks.communicate(timeout=PATIENCE)
-        except BaseException as error:
-            os.killpg(ranks.pid, signal.SIGKILL)  # the ranks end with their launcher
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            said = f"{ranks.communicate()[0]}\nstopped after {PATIENCE} s"
-    return said, ranks.returncode
+    return launch(command, variables, PATIENCE)
 
 
 def run_all(mpi, n, *arguments, only=(str(SPMD),), **environment):
