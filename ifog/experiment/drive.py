@@ -25,7 +25,7 @@ from ..problems import Problem
 from .crew import Alone, Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, remember
-from .loop import Course, known
+from .loop import Course
 from .place import Mirror, Place
 from .progress import in_notebook, shown
 from .records import Records
@@ -250,7 +250,6 @@ class Experiment:
         method = self.steps.method
         if command.what == "set":
             for name in command.value:
-                known(name, self.run.parameters, method.name)
                 if name in method.of_the_start:
                     raise ArgumentError(
                         f"{name} of {method.name} decides how its memory begins: begin another run to change it"

@@ -19,7 +19,18 @@ from .asynchronous import Asynchronous
 _FRESH = 0x5851F42D4C957F2D  # seeds of the further batches within one iteration lie this far apart
 
 
-class Steps:
+class _Task:
+    """What is to be done: a method on a problem, over a network, with these mini-batches."""
+
+    def __init__(self, method: Method, problem: Problem, net: Network, *, batch: int | None, seed: int) -> None:
+        self.method, self.problem, self.net = method, problem, net
+        self.batch, self.seed = batch, seed
+        self.exact = batch is None and problem.gradient_noise == 0
+        self.seconds = 0.0
+        """In the method, its gradients and its talking."""
+
+
+class Steps(_Task):
     """The iterates and the memory of the nodes hosted here, and what carries them on."""
 
     def __init__(
@@ -29,20 +40,16 @@ class Steps:
         net: Network,
         *,
         x: torch.Tensor,
-        batch: int | None,
-        seed: int,
         parameters: dict[str, Any],
         clock: Clock | None = None,
+        **batches: Any,
     ) -> None:
-        self.method, self.problem, self.net = method, problem, net
-        self.batch, self.seed, self.parameters, self.clock = batch, seed, parameters, clock
-        self.exact = batch is None and problem.gradient_noise == 0
+        super().__init__(method, problem, net, **batches)
+        self.parameters, self.clock = parameters, clock
         self.x = x
         self.s = method.start(net, x, **parameters)
         self.gradient: torch.Tensor | None = None
         """The exact gradients at the last iterates, if the method has asked for them."""
-        self.seconds = 0.0
-        """In the method, its gradients and its talking."""
 
     def step(self) -> None:
         """One iteration."""
@@ -109,7 +116,7 @@ class Steps:
             self.clock.restore(state["clock"])
 
 
-class Activations:
+class Activations(_Task):
     """The same for an asynchronous method: a step is as many activations as nodes are hosted here."""
 
     gradient = None
@@ -122,19 +129,14 @@ class Activations:
         net: Network,
         *,
         x: torch.Tensor,
-        batch: int | None,
-        seed: int,
         parameters: dict[str, Any],
         clock: Mapping[str, Any],
+        **batches: Any,
     ) -> None:
-        self.method, self.problem, self.net = method, problem, net
-        self.batch, self.seed = batch, seed
-        self.exact = batch is None and problem.gradient_noise == 0
+        super().__init__(method, problem, net, **batches)
         self.broken = False
         """Whether it was interrupted in an activation: some mail may have been taken out, and not taken in."""
         self._run = Asynchronous(net, method, self._gradient, x, parameters, **clock)
-        self.seconds = 0.0
-        """In the method, its gradients and its talking."""
 
     def _gradient(self, x: torch.Tensor, nodes: range, activation: int) -> torch.Tensor:
         batch = None if self.exact else self.problem.batch(nodes, activation, self.batch, self.seed)
