@@ -61,6 +61,7 @@ from .comm.timeline import timeline as timeline
 from .comm.windows import Window as Window
 from .comm.windows import windows as windows
 from .errors import ArgumentError as ArgumentError
+from .errors import CellFailed as CellFailed
 from .errors import CommError as CommError
 from .errors import Deadlock as Deadlock
 from .errors import Diverged as Diverged
@@ -78,6 +79,9 @@ from .experiment.compared import repeat as repeat
 from .experiment.drive import run as run
 from .experiment.live import Run as Run
 from .experiment.loop import loop as loop
+from .handover import connect as connect
+from .handover import load_ipython_extension as load_ipython_extension
+from .handover import unload_ipython_extension as unload_ipython_extension
 from .topology import Schedule as Schedule
 from .topology import Topology as Topology
 

@@ -13,7 +13,8 @@
     └── CommError        the ranks could not finish what they were doing together
         ├── PeerFailed   another rank failed, was interrupted or has died
         ├── Mismatch     the ranks called different things
-        └── Deadlock     somebody waits for a rank that will never come
+        ├── Deadlock     somebody waits for a rank that will never come
+        └── CellFailed   a cell that was sent to engines, in the notebook that sent it
 
     IfogWarning
     ├── TopologyWarning  allowed, but perhaps not what was meant
@@ -74,6 +75,10 @@ class Mismatch(CommError):
 
 class Deadlock(CommError):
     """Somebody waits for a rank that will never come."""
+
+
+class CellFailed(CommError):
+    """A cell that was sent to engines has failed on some of them; here, in the notebook that sent it."""
 
 
 class IfogWarning(UserWarning):

@@ -65,7 +65,7 @@ def undisturbed() -> Iterator[Callable[[], None]]:
 
 def meet(let_through: Callable[[], None]) -> list[MPI.Intracomm]:
     """Wait until all ranks are here. Communicators of our own: for all, for what machines tell each other, and for pairs."""
-    mpi = _start_mpi(let_through)
+    mpi = start_mpi(let_through)
     comms = []
     for name in ("world", "side", "pairs"):
         if name not in _begun:
@@ -129,7 +129,7 @@ def _until(done: Callable[[], bool], let_through: Callable[[], None] = lambda: N
 
 
 # --------------------------------------------------------------------------------------------------------------- MPI
-def _start_mpi(let_through: Callable[[], None]) -> Any:
+def start_mpi(let_through: Callable[[], None] = lambda: None) -> Any:
     """mpi4py, with MPI started. MPI_Init waits for all ranks: so a thread calls it, and without Python's lock."""
     import mpi4py
 
@@ -153,6 +153,14 @@ def _start_mpi(let_through: Callable[[], None]) -> Any:
         for comm in (MPI.COMM_SELF, MPI.COMM_WORLD):
             comm.Set_errhandler(MPI.ERRORS_RETURN)  # as mpi4py does when it starts MPI itself: errors, not the end
     return MPI
+
+
+def rank_of_mpi() -> int:
+    """The place of this process among all, as MPI counts them, which has been started."""
+    from mpi4py import MPI
+
+    rank: int = MPI.COMM_WORLD.rank
+    return rank
 
 
 def _not_started_by_a_rank() -> None:

@@ -91,9 +91,10 @@ def init() -> World:
     with _lock:
         if _current is None:
             with undisturbed() as let_through:
-                _current = World(meet(let_through))
-            if cell.count:
-                _current.cell_began()
+                begun = World(meet(let_through))
+                with cell.lock:
+                    _current = begun
+                    cell.catch_up(begun)
         return _current
 
 

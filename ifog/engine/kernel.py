@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,12 @@ _hooks: Hooks | None = None
 
 def install(ip: InteractiveShell | None = None) -> None:
     """Teach this engine's kernel, and begin the ranks' world: a collective. Once is enough; twice does no harm."""
+    teach(ip)
+    world.init()
+
+
+def teach(ip: InteractiveShell | None = None) -> None:
+    """Teach this engine's kernel, which need not know the other ranks yet."""
     global _hooks
     if _hooks is None:
         from IPython.core.getipython import get_ipython
@@ -33,7 +40,11 @@ def install(ip: InteractiveShell | None = None) -> None:
         if not hasattr(shell, "kernel"):
             raise SetupError("there is no kernel here to be taught: run it in the engines, `%px %load_ext ifog.engine`")
         _hooks = Hooks(shell)
-    world.init()
+
+
+def installed() -> Hooks | None:
+    """What this engine's kernel has been taught with."""
+    return _hooks
 
 
 def uninstall(_ip: InteractiveShell | None = None) -> None:
@@ -49,7 +60,9 @@ class Hooks:
 
     def __init__(self, shell: Any) -> None:
         self.shell, self.kernel = shell, shell.kernel
-        self.running = False  # user code runs, and its end has not been told
+        self.code, self.since = "", 0.0  # of the last cell, and when it began
+        self.error: str | None = None  # the last one
+        self.error_at = 0.0
         kernel, doors = self.kernel, [type(shell).run_code.__code__]
         self._showtraceback, shell.showtraceback = shell.showtraceback, self.showtraceback
         self._do_execute, kernel.do_execute = kernel.do_execute, self.do_execute
@@ -88,15 +101,17 @@ class Hooks:
 
     def begin(self) -> None:
         """User code begins."""
-        date = self.kernel.get_parent("shell").get("header", {}).get("date")
+        parent = self.kernel.get_parent("shell")
+        date = parent.get("header", {}).get("date")
+        self.code, self.since = parent.get("content", {}).get("code", "a function"), time.time()
         cell.began(datetime.fromisoformat(date).timestamp() if isinstance(date, str) else None)
-        self.running = True
 
     def end(self, error: BaseException | None = None) -> None:
         """User code has ended, perhaps in an error. Said once."""
-        if self.running:
-            self.running = False
+        if cell.running:
             cell.ended(error)
+            if error is not None:
+                self.error, self.error_at = f"{type(error).__name__}: {error}".partition("\n")[0], time.time()
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run a cell."""

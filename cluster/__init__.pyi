@@ -1,0 +1,3 @@
+from .cluster import Cluster as Cluster
+from .cluster import clusters as clusters
+from .cluster import connect as connect

@@ -1,0 +1,32 @@
+"""``ifog lab``: engines and JupyterLab together, and both are stopped together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .cluster import Cluster
+
+
+def lab(cluster: Cluster, folder: str | None, *, browser: bool) -> int:
+    """Run JupyterLab until it ends. Engines that ran before stay; those started here are stopped."""
+    ours = not cluster.home.held
+    if ours:
+        print(f"starting {len(cluster)} engines …", flush=True)  # noqa: T201
+        cluster.start()
+    tutorials = Path("tutorials")
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder or (tutorials if tutorials.is_dir() else '.')}"]
+    command += [] if browser else ["--no-browser"]
+    command += ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
+    process = subprocess.Popen(command)
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # JupyterLab has heard it too, and asks whether it is meant
+                continue
+    finally:
+        if ours:
+            cluster.stop()

@@ -1,0 +1,352 @@
+"""The manager: a process that owns one cluster, from its start to its end.
+
+``python -m ifog.cluster.manager < plan.json`` is how it is begun. It starts ipyparallel's controller and, through ipyparallel's
+launchers, the engines; it notices when they die, and says so; it starts them again when asked; and when it ends, they all end.
+What it knows stands in the state file (`home`), and it takes requests through a socket that only its user can reach:
+``{"do": "restart"}``, a line of JSON, answered by a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import ipyparallel
+import psutil
+from ipyparallel.cluster.launcher import MPIEngineSetLauncher
+
+from ..errors import SetupError
+from .home import COMPLAINT
+from .leftovers import end_processes, remove_leftovers
+from .plan import Plan
+from .wire import Wire
+
+_LOOK = 0.05  # seconds between two looks while something is awaited
+_PATIENCE = 0.5  # seconds for engines to end by themselves
+_OWNER = 0.5  # seconds between two looks at the owner
+
+
+class MPIEngines(MPIEngineSetLauncher):  # type: ignore[misc]
+    """ipyparallel's launcher, which keeps what the engines have written, also after their end."""
+
+    def get_output(self, remove: bool = False) -> str:  # noqa: ARG002
+        """The end of it."""
+        with contextlib.suppress(OSError), Path(self.output_file).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))
+            return file.read().decode(errors="replace")
+        return ""
+
+
+class Manager:
+    """One cluster, and what is known about it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.home = plan, plan.home
+        self.mpi = plan.find_mpi()
+        self.wire: Wire | None = None
+        self.log = logging.getLogger("ifog.manager")
+        self.over = asyncio.Event()
+        self.busy = asyncio.Lock()  # one start, restart or stop at a time
+        self.said: dict[str, Any] = {
+            "plan": {**plan.to_json(), "env": sorted(plan.env)},  # values may be secrets
+            "phase": "starting",
+            "registered": 0,
+            "engines": [],
+            "world": 0,
+            "trouble": None,
+            "mpi": str(self.mpi),
+            "python": sys.executable,
+            "began": time.time(),
+            "processes": [],
+        }
+        self._ours: dict[int, float] = {}
+        self.note_process(os.getpid())
+        self.cluster = ipyparallel.Cluster(
+            engines=MPIEngines if plan.launcher == "mpi" else plan.launcher,
+            n=plan.n,
+            delay=0,
+            profile_dir=str(self.home.folder),
+            cluster_id=plan.cluster_id,
+            controller_args=plan.controller_arguments(),
+            config=plan.config(),
+            shutdown_atexit=False,
+            load_profile=False,
+            log=self.log,
+            parent=None,
+        )
+
+    # ----------------------------------------------------------------------------------------------------- saying
+    def say(self, **more: Any) -> None:
+        """Write down what has changed."""
+        self.said |= more
+        self.said["processes"] = [[pid, created] for pid, created in self._ours.items()]
+        with contextlib.suppress(OSError):  # a full disk is no reason to end the engines; the socket tells the same
+            self.home.write(self.said)
+
+    def note_process(self, pid: int) -> None:
+        """Remember one of ours, in a way that no later process with the same number is taken for."""
+        with contextlib.suppress(psutil.Error):
+            self._ours[pid] = psutil.Process(pid).create_time()
+
+    # --------------------------------------------------------------------------------------------------- starting
+    async def start(self) -> None:
+        """Start everything."""
+        async with self.busy:
+            await self.start_controller()
+            await self.start_engines()
+
+    async def start_controller(self) -> None:
+        """The controller, which all engines and clients talk to."""
+        self.home.client_file.unlink(missing_ok=True)
+        self.home.engine_file.unlink(missing_ok=True)
+        self.cluster.controller = None
+        await self.cluster.start_controller()
+        controller = self.cluster.controller
+        self.note_process(controller.pid)
+        self.say(controller=controller.pid)
+        controller.on_stop(lambda data: self.controller_ended(controller, data))
+        try:
+            await controller.get_connection_info()
+        except (RuntimeError, TimeoutError) as error:
+            raise SetupError(f"the controller did not start: {_last_words(controller.get_output()) or error}") from error
+        self.wire = Wire(self.home.client_file)
+
+    async def start_engines(self) -> None:
+        """All engines, as one MPI world. An engine's id is its rank."""
+        assert self.wire is not None
+        plan = self.plan
+        began = time.monotonic()
+        self.say(phase="starting", registered=0, engines=[], trouble=None, began=time.time())
+        self.cluster.engines.clear()
+        self.home.engine_log.unlink(missing_ok=True)
+        await self.cluster.start_engines(output_file=str(self.home.engine_log))
+        engines = self.cluster.engine_set
+        if plan.launcher == "mpi":
+            self.note_process(engines.pid)
+        self.say()
+        while (there := len(await self._look())) < plan.n:
+            if there != self.said["registered"]:
+                self.say(registered=there)
+            if engines.state == "after":
+                raise SetupError(f"the engines ended while they started: {self.last_words(engines)}")
+            if time.monotonic() - began > plan.timeout:
+                raise SetupError(
+                    f"after {plan.timeout:g} s only {there} of {plan.n} engines are there: a longer --timeout may help, or "
+                    f"what stands in {self.home.log}"
+                )
+            await asyncio.sleep(_LOOK)
+        ranks = await asyncio.to_thread(self.wire.ask, range(plan.n), "ifog.engine.status:status", timeout=10.0)
+        for engine in range(plan.n):
+            rank = ranks.get(engine, {}).get("rank")
+            if rank != engine:
+                raise SetupError(f"engine {engine} says that its rank is {rank}, and they must be equal: start again")
+        for engine in ranks.values():
+            if plan.local:
+                self.note_process(engine["pid"])
+        table = [{key: ranks[i][key] for key in ("rank", "host", "pid", "gpu", "threads", "memory")} for i in range(plan.n)]
+        self.say(phase="running", registered=plan.n, engines=table, world=self.said["world"] + 1, took=time.monotonic() - began)
+        engines.on_stop(lambda _: self.engines_ended(engines))
+        for engine in range(plan.n):
+            self.wire.request(engine, "ifog.engine.app:warm_up")
+
+    async def _look(self) -> dict[int, str]:
+        assert self.wire is not None
+        return await asyncio.to_thread(self.wire.look, self.plan.timeout)
+
+    # --------------------------------------------------------------------------------------------------- watching
+    def engines_ended(self, engines: Any) -> None:
+        """The engines have ended, and nobody asked them to."""
+        if engines is not self.cluster.engine_set or self.said["phase"] != "running":
+            return
+        self.say(phase="broken", trouble=self.last_words(engines))
+        if self.wire is not None:
+            self.wire.forget(range(self.plan.n))
+
+    def controller_ended(self, controller: Any, data: Any) -> None:
+        """The controller has ended, and nobody asked it to: no client can reach the engines any more."""
+        if controller is not self.cluster.controller or self.said["phase"] not in ("running", "broken"):
+            return
+        code = (data or {}).get("exit_code")
+        self.say(phase="broken", trouble=f"the controller's process {controller.pid} has ended (exit code {code})")
+
+    def last_words(self, engines: Any) -> str:
+        """Why the engines have ended, as far as their launcher has said."""
+        output = engines.get_output()
+        ours = re.findall(r"ifog: (rank \d+ .*?)\. All ranks must be started again", output)
+        if ours:
+            return str(ours[0])
+        pid, code = re.search(r"PID (\d+) RUNNING AT", output), re.search(r"EXIT CODE: (\d+)", output)
+        if pid and code:  # MPICH's launcher: the world had not begun, or is on other machines
+            who = next((f"rank {e['rank']} on {e['host']}" for e in self.said["engines"] if str(e["pid"]) == pid[1]), "a rank")
+            killed = {9: " (killed, perhaps because memory ran out)"}.get(int(code[1]), "")
+            return f"{who} (process {pid[1]}) ended with exit code {code[1]}{killed}"
+        return _last_words(output) or "their launcher has ended without a word"
+
+    async def watch_owner(self) -> None:
+        """End with the process that this cluster belongs to."""
+        if self.plan.owner is None:
+            return
+        try:
+            owner = psutil.Process(self.plan.owner)
+            while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(_OWNER)
+        except psutil.NoSuchProcess:
+            pass
+        self.over.set()
+
+    # ----------------------------------------------------------------------------------------------------- ending
+    async def stop_engines(self) -> None:
+        """End the engines: soon, whatever they are doing, and without leaving any."""
+        engines = self.cluster.engine_set
+        if engines is None:
+            return
+        if self.plan.launcher != "mpi":
+            with contextlib.suppress(Exception):
+                await engines.stop()
+        elif engines.state == "running":
+            launcher = engines.process
+            with contextlib.suppress(psutil.Error):
+                launcher.terminate()
+            for _ in range(int(_PATIENCE / _LOOK)):
+                if not launcher.is_running():
+                    break
+                await asyncio.sleep(_LOOK)
+            with contextlib.suppress(psutil.Error):
+                launcher.kill()  # the engines follow: MPICH ends them, and each looks after its launcher
+        keep = {os.getpid(), getattr(self.cluster.controller, "pid", -1)}
+        end_processes({pid: created for pid, created in self._ours.items() if pid not in keep})
+        self._ours = {pid: created for pid, created in self._ours.items() if pid in keep}
+
+    async def restart(self) -> None:
+        """All engines anew; and the controller, if it has gone."""
+        async with self.busy:
+            self.say(phase="restarting", registered=0, trouble=None)
+            await self.stop_engines()
+            if self.cluster.controller is None or self.cluster.controller.state != "running":
+                if self.wire is not None:
+                    self.wire.close()
+                await self.start_controller()
+            else:
+                assert self.wire is not None
+                self.wire.forget(await self._look())
+                while await self._look():  # else a new engine could not have its rank as its id
+                    await asyncio.sleep(_LOOK)
+            await self.start_engines()
+
+    async def stop(self) -> None:
+        """End everything, and forget it."""
+        self.said["phase"] = "stopping"
+        if not self.busy.locked():
+            self.say()
+        await self.stop_engines()
+        if self.wire is not None:
+            self.wire.close()
+        controller = self.cluster.controller
+        if controller is not None and controller.state == "running":
+            with contextlib.suppress(psutil.Error):
+                controller.process.terminate()
+        end_processes({pid: created for pid, created in self._ours.items() if pid != os.getpid()})
+        with contextlib.suppress(OSError):
+            self.cluster.remove_cluster_file()
+        self.home.forget()
+
+    # --------------------------------------------------------------------------------------------------- requests
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Take requests."""
+        with tempfile.TemporaryDirectory(prefix="ifog-", dir=_short_folder()) as folder:
+            server = await asyncio.start_unix_server(self.serve, path=Path(folder) / "requests")
+            self.said["socket"] = str(Path(folder) / "requests")
+            self.say()
+            try:
+                yield
+            finally:
+                server.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one who asks."""
+        with contextlib.suppress(ConnectionError):
+            asked = json.loads(await reader.readline() or "{}").get("do")
+            answer: dict[str, Any] = {}
+            try:
+                if asked == "restart":
+                    await self.restart()
+                elif asked == "stop":
+                    self.over.set()
+            except Exception as error:
+                self.log.exception("while asked to %s", asked)
+                self.say(phase="broken", trouble=str(error) if isinstance(error, SetupError) else repr(error))
+            answer |= self.said
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+
+def _complain(why: str) -> None:
+    """Say why there is no cluster, where whoever has started this process looks for it."""
+    print(f"{COMPLAINT}{why}", flush=True)  # noqa: T201
+
+
+def _last_words(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _short_folder() -> str | None:
+    """A folder for temporary files in which a socket's name is short enough."""
+    return None if len(tempfile.gettempdir()) < 70 else "/tmp"
+
+
+async def manage(plan: Plan) -> int:
+    """Own a cluster until it is stopped."""
+    home = plan.home
+    home.make()
+    lock = home.hold()
+    if lock is None:
+        _complain(f"a cluster {home.name!r} is running already")
+        return 1
+    with lock:
+        before = home.read() or {}
+        end_processes(dict(before.get("processes", [])))  # of a manager that was killed
+        remove_leftovers(home, before)
+        loop, manager = asyncio.get_running_loop(), Manager(plan)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, manager.over.set)
+        watching = asyncio.create_task(manager.watch_owner())
+        code = 0
+        async with manager.serving():
+            starting = asyncio.create_task(manager.start())
+            stopped = asyncio.create_task(manager.over.wait())
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and (error := starting.exception()) is not None:
+                _complain(str(error) if isinstance(error, SetupError) else repr(error))
+                code = 1
+            else:
+                await stopped
+            starting.cancel()
+            await manager.stop()
+        watching.cancel()
+    return code
+
+
+def main() -> None:
+    """Manage the cluster that is described on the standard input."""
+    plan = Plan.from_json(json.load(sys.stdin))
+    plan.home.make()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
+    sys.exit(asyncio.run(manage(plan)))
+
+
+if __name__ == "__main__":
+    main()

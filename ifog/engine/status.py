@@ -1,0 +1,70 @@
+"""What an engine does at this moment, for `ifog status` and the notebook: called by a request, while a cell may be running."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..comm import beginning, board, cell, world
+from . import kernel
+
+
+def status() -> dict[str, Any]:
+    """What can be said about this engine, in plain words and numbers."""
+    here, hooks = world.existing(), kernel.installed()
+    said: dict[str, Any] = {
+        "rank": beginning.rank_of_mpi(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "gpu": os.environ.get("IFOG_GPU") or None,
+        "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or None,
+        "memory": _memory(),
+        "gpu_memory": _gpu_memory(),
+        "state": "busy" if cell.running else "idle",
+        "cells": cell.count,
+        "ready": here is not None,
+        "operation": None,
+        "waits_for": None,
+    }
+    if cell.running and hooks is not None:
+        said |= {"cell": hooks.code.strip().partition("\n")[0], "seconds": time.time() - hooks.since}
+    if here is not None and cell.running:
+        words, mine = here.board.words, here.board.mine
+        if words[mine + board.STATE] == board.WAITING:
+            peer = words[mine + board.WAITS_FOR]
+            said |= {"state": "waiting", "operation": here.board.call(here.rank), "waits_for": peer if peer >= 0 else ~peer}
+    if hooks is not None and hooks.error is not None:
+        said |= {"error": hooks.error, "error_at": hooks.error_at}
+    return said
+
+
+def interrupt() -> bool:
+    """Interrupt the cell that runs here, if one does; say whether."""
+    running = cell.running
+    if running:
+        os.kill(os.getpid(), signal.SIGINT)
+    return running
+
+
+def _memory() -> int:
+    """The bytes of memory that this process alone keeps busy."""
+    try:
+        resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
+        return (int(resident) - int(shared)) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _gpu_memory() -> int | None:
+    """The bytes that this process has on its GPU, if it has begun to use one."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not getattr(cuda, "is_initialized", bool)():
+        return None
+    taken: int = cuda.memory_reserved()
+    return taken
