@@ -7,14 +7,12 @@ import base64
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..engine.values import MIME
 from ..errors import CellFailed
+from .cluster import Cluster, EnginesLost
 from .shown import Answer, Fault, Results, Text, causes, error_in_text, ranks_in_short
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
 
 _LOOK = 0.03  # seconds between two looks
 _ASK = 2.0  # seconds until the ranks are asked what they are doing
@@ -43,14 +41,6 @@ class RanksFailed(CellFailed):
     def _render_traceback_(self) -> list[str]:
         """For IPython: what happened on the engines, and nothing of how it was brought here."""
         return error_in_text(self.errors)
-
-
-class EnginesLost(CellFailed):
-    """The engines are gone."""
-
-    def _render_traceback_(self) -> list[str]:
-        """For IPython: the message alone."""
-        return [f"\x1b[1;31m{self}\x1b[0m"]
 
 
 class Cell:

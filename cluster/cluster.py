@@ -16,21 +16,35 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SetupError
+from ..errors import CellFailed, SetupError
 from .home import COMPLAINT, PROFILE, Home, open_privately, running
 from .plan import Plan, read_hosts
 from .wire import Wire
 
 if TYPE_CHECKING:
-    from ipyparallel import Client
+    from ipyparallel import AsyncResult, Client
     from ipyparallel.client.view import DirectView
 
+    from ..experiment.place import Report
+    from ..experiment.steering import Command
+
 _LOOK = 0.05  # seconds
+_DEAF = 30.0  # seconds: an engine that computes answers, unless it holds Python's lock for so long
+
+
+class EnginesLost(CellFailed):
+    """The engines are gone, or their manager."""
+
+    def _render_traceback_(self) -> list[str]:
+        """For IPython: the message alone."""
+        return [f"\x1b[1;31m{self}\x1b[0m"]
+
 
 Progress = Callable[[Mapping[str, Any]], object]
 
@@ -74,9 +88,13 @@ class Cluster:
             directory=str(directory or Path.cwd()),
         )
         self.home = self.plan.home
+        self._forget_connections()
+
+    def _forget_connections(self) -> None:
         self._client: Client | None = None
         self._wire: Wire | None = None
         self._controller: int | None = None  # the process that both are connected to
+        self._submitted: dict[str, AsyncResult] = {}
 
     @classmethod
     def of(cls, home: Home) -> Cluster:
@@ -85,7 +103,7 @@ class Cluster:
         found = cls.__new__(cls)
         found.plan = Plan.from_json({**said["plan"], "env": {}})
         found.home = home
-        found._client = found._wire = found._controller = None
+        found._forget_connections()
         return found
 
     def __repr__(self) -> str:
@@ -265,6 +283,40 @@ class Cluster:
             self.close()
             self._controller = said.get("controller")
 
+    # ---------------------------------------------------------------------------------- `ifog.run(…, on=cluster)`
+    def submit(self, task: Mapping[str, Any]) -> str:
+        """Begin ``ifog.run(**task)`` on all engines; a key for it."""
+        trouble = self.trouble()
+        if trouble:
+            raise EnginesLost(trouble)
+        from ..experiment.place import work
+
+        key = uuid.uuid4().hex
+        self._submitted[key] = self.view.apply_async(work, key, dict(task))
+        return key
+
+    def records(self, key: str, begin: int) -> Report:
+        """What has become of it, with its rows from ``begin`` on."""
+        submitted = self._submitted[key]
+        ended = submitted.done()  # before the question, else it might end between the two
+        deadline = time.monotonic() + _DEAF
+        while True:
+            try:
+                report: Report = self.wire.request(0, "ifog.experiment.place:seen", key, begin).result(1.0)
+                break
+            except TimeoutError:
+                trouble = self.trouble()
+                if trouble or time.monotonic() > deadline:
+                    raise EnginesLost(trouble or f"rank 0 has not answered for {_DEAF:g} s") from None
+        if ended and report.status not in ("done", "stopped", "failed"):
+            submitted.get()  # it never began, and this says why
+        return report
+
+    def command(self, key: str, command: Command) -> None:
+        """Steer it."""
+        self.wire.request(0, "ifog.experiment.place:steered", key, command).result(_DEAF)
+
+    # ------------------------------------------------------------------------------------------------------- the end
     def close(self) -> None:
         """Hang up. The engines stay."""
         wire, self._wire = self._wire, None

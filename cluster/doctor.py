@@ -16,10 +16,9 @@ from typing import NamedTuple
 from ..comm.mpi import find
 from ..engine.binding import cores, count_gpus
 from ..errors import SetupError
-from .home import Home, homes, running
+from .home import LEAST_SHARED, Home, homes, running
 
 _AT_LEAST = {"ipyparallel": (9, 2), "ipykernel": (7, 4), "mpi4py": (4, 1), "torch": (2, 6), "jupyterlab": (4, 2)}
-_ROOM = 64 * 2**20  # bytes in /dev/shm: MPICH takes some 10 MB for 8 ranks
 _RANKS = "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"
 
 
@@ -127,7 +126,7 @@ def _memory() -> Iterator[Finding]:
     folder = Path("/dev/shm")
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
-        if free >= _ROOM:
+        if free >= LEAST_SHARED:
             yield Finding("good", f"/dev/shm has {free / 1e6:.0f} MB free")
         else:
             yield Finding(

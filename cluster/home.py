@@ -19,6 +19,8 @@ from typing import IO, Any
 from ..errors import SetupError
 
 PROFILE = "ifog"
+LEAST_SHARED = 64 * 2**20
+"""Bytes in /dev/shm: MPICH takes some 10 MB for 8 ranks."""
 COMPLAINT = "there is no cluster: "
 """With this begins the last line of a manager that could not start."""
 

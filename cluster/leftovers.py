@@ -20,7 +20,7 @@ def end_processes(processes: Mapping[int, float]) -> None:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             if abs(process.create_time() - created) < 0.01:
-                living.append(process)
+                living += [process, *process.children(recursive=True)]
     for process in living:
         with contextlib.suppress(psutil.Error):
             process.kill()

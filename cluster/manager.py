@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,7 +28,7 @@ import psutil
 from ipyparallel.cluster.launcher import MPIEngineSetLauncher
 
 from ..errors import SetupError
-from .home import COMPLAINT
+from .home import COMPLAINT, LEAST_SHARED
 from .leftovers import end_processes, remove_leftovers
 from .plan import Plan
 from .wire import Wire
@@ -71,6 +72,7 @@ class Manager:
             "processes": [],
         }
         self._ours: dict[int, float] = {}
+        self._first_dead: int | None = None
         self.note_process(os.getpid())
         self.cluster = ipyparallel.Cluster(
             engines=MPIEngines if plan.launcher == "mpi" else plan.launcher,
@@ -129,6 +131,7 @@ class Manager:
         began = time.monotonic()
         self.say(phase="starting", registered=0, engines=[], trouble=None, began=time.time())
         self.cluster.engines.clear()
+        self._first_dead = None
         self.home.engine_log.unlink(missing_ok=True)
         await self.cluster.start_engines(output_file=str(self.home.engine_log))
         engines = self.cluster.engine_set
@@ -139,7 +142,7 @@ class Manager:
             if there != self.said["registered"]:
                 self.say(registered=there)
             if engines.state == "after":
-                raise SetupError(f"the engines ended while they started: {self.last_words(engines)}")
+                raise SetupError(f"the engines ended while they started: {self.last_words(engines)}{_little_room()}")
             if time.monotonic() - began > plan.timeout:
                 raise SetupError(
                     f"after {plan.timeout:g} s only {there} of {plan.n} engines are there: a longer --timeout may help, or "
@@ -151,9 +154,9 @@ class Manager:
             rank = ranks.get(engine, {}).get("rank")
             if rank != engine:
                 raise SetupError(f"engine {engine} says that its rank is {rank}, and they must be equal: start again")
-        for engine in ranks.values():
-            if plan.local:
-                self.note_process(engine["pid"])
+        if plan.local:
+            for rank in range(plan.n):
+                self.watch(rank, ranks[rank]["pid"])
         table = [{key: ranks[i][key] for key in ("rank", "host", "pid", "gpu", "threads", "memory")} for i in range(plan.n)]
         self.say(phase="running", registered=plan.n, engines=table, world=self.said["world"] + 1, took=time.monotonic() - began)
         engines.on_stop(lambda _: self.engines_ended(engines))
@@ -165,6 +168,25 @@ class Manager:
         return await asyncio.to_thread(self.wire.look, self.plan.timeout)
 
     # --------------------------------------------------------------------------------------------------- watching
+    def watch(self, rank: int, pid: int) -> None:
+        """Remember an engine of this machine, and which is the first to die: its launcher soon ends all the others."""
+        self.note_process(pid)
+        if not hasattr(os, "pidfd_open"):
+            return
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return
+        loop = asyncio.get_running_loop()
+
+        def died() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if self._first_dead is None:
+                self._first_dead = rank
+
+        loop.add_reader(descriptor, died)
+
     def engines_ended(self, engines: Any) -> None:
         """The engines have ended, and nobody asked them to."""
         if engines is not self.cluster.engine_set or self.said["phase"] != "running":
@@ -186,11 +208,11 @@ class Manager:
         ours = re.findall(r"ifog: (rank \d+ .*?)\. All ranks must be started again", output)
         if ours:
             return str(ours[0])
-        pid, code = re.search(r"PID (\d+) RUNNING AT", output), re.search(r"EXIT CODE: (\d+)", output)
-        if pid and code:  # MPICH's launcher: the world had not begun, or is on other machines
-            who = next((f"rank {e['rank']} on {e['host']}" for e in self.said["engines"] if str(e["pid"]) == pid[1]), "a rank")
-            killed = {9: " (killed, perhaps because memory ran out)"}.get(int(code[1]), "")
-            return f"{who} (process {pid[1]}) ended with exit code {code[1]}{killed}"
+        code = re.search(r"EXIT CODE: (\d+)", output)
+        how = "killed by signal 9, perhaps because memory ran out" if code and code[1] == "9" else "gone"
+        if self._first_dead is not None:
+            pid = self.said["engines"][self._first_dead]["pid"]
+            return f"rank {self._first_dead} (process {pid}) was {how}"
         return _last_words(output) or "their launcher has ended without a word"
 
     async def watch_owner(self) -> None:
@@ -293,14 +315,22 @@ class Manager:
         writer.close()
 
 
-def _complain(why: str) -> None:
-    """Say why there is no cluster, where whoever has started this process looks for it."""
-    print(f"{COMPLAINT}{why}", flush=True)  # noqa: T201
-
-
 def _last_words(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    """The line of a log that says most about an end: of Python's error, of MPI's, or else the last."""
+    for telling in (r"^(?:\[\d+\] )?(\w*(?:Error|Exception)\b: .*)$", r"EXIT STRING: (.*)", r"^(?:\[\d+\] )?(.*\S.*)$"):
+        found: list[str] = re.findall(telling, output, re.MULTILINE)
+        if found:
+            return found[-1].strip()
+    return ""
+
+
+def _little_room() -> str:
+    """MPICH ends with a bus error where a container has hardly any shared memory."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage("/dev/shm").free
+        if free < LEAST_SHARED:
+            return f"; /dev/shm has only {free / 1e6:.0f} MB free, and MPI needs some: docker run --shm-size=1g"
+    return ""
 
 
 def _short_folder() -> str | None:
@@ -308,14 +338,13 @@ def _short_folder() -> str | None:
     return None if len(tempfile.gettempdir()) < 70 else "/tmp"
 
 
-async def manage(plan: Plan) -> int:
-    """Own a cluster until it is stopped."""
+async def manage(plan: Plan) -> str | None:
+    """Own a cluster until it is stopped. If it could not start: why."""
     home = plan.home
     home.make()
     lock = home.hold()
     if lock is None:
-        _complain(f"a cluster {home.name!r} is running already")
-        return 1
+        return f"a cluster {home.name!r} is running already"
     with lock:
         before = home.read() or {}
         end_processes(dict(before.get("processes", [])))  # of a manager that was killed
@@ -324,20 +353,19 @@ async def manage(plan: Plan) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, manager.over.set)
         watching = asyncio.create_task(manager.watch_owner())
-        code = 0
+        why = None
         async with manager.serving():
             starting = asyncio.create_task(manager.start())
             stopped = asyncio.create_task(manager.over.wait())
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and (error := starting.exception()) is not None:
-                _complain(str(error) if isinstance(error, SetupError) else repr(error))
-                code = 1
+                why = str(error) if isinstance(error, SetupError) else repr(error)
             else:
                 await stopped
             starting.cancel()
             await manager.stop()
         watching.cancel()
-    return code
+    return why
 
 
 def main() -> None:
@@ -345,7 +373,10 @@ def main() -> None:
     plan = Plan.from_json(json.load(sys.stdin))
     plan.home.make()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
-    sys.exit(asyncio.run(manage(plan)))
+    why = asyncio.run(manage(plan))
+    if why is not None:  # where whoever has started this process looks for it
+        print(f"{COMPLAINT}{why}", flush=True)  # noqa: T201
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -139,11 +139,12 @@ class Plan:
 
         mpi = self.find_mpi()
         config = Config()
-        config.BaseLauncher.environment = self.variables()
+        config.EngineLauncher.environment = self.variables()
         config.EngineLauncher.engine_cmd = [sys.executable, "-m", "ifog.engine"]
+        config.EngineLauncher.engine_args = ["--log-level=WARN"]
         leash = [sys.executable, "-S", str(Path(__file__).with_name("leash.py"))]
         config.MPILauncher.mpi_cmd = [*leash, str(mpi.launcher)]
-        config.ControllerLauncher.controller_cmd = [*leash, sys.executable, "-m", "ipyparallel.controller"]
+        config.ControllerLauncher.controller_cmd = [sys.executable, "-m", "ifog.cluster.controller"]
         config.MPILauncher.mpi_args = self.mpi_arguments()
         if self.launcher in BATCH:
             name, head, _ = BATCH[self.launcher]

@@ -196,6 +196,13 @@ def _gone() -> list[int]:
         return []
 
 
+def start_mpi_together() -> None:
+    """Start MPI on a rank that was started with all the others, and leave no file of it for which somebody must care."""
+    mpi = start_mpi()
+    _until(mpi.COMM_WORLD.Ibarrier().Test)
+    forget_files_of_mpi()
+
+
 def forget_files_of_mpi() -> None:
     """Unlink what MPICH and its launcher would leave behind after a kill -9. All ranks have opened it by now."""
     with contextlib.suppress(OSError):

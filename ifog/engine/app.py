@@ -62,5 +62,5 @@ def _end_with_the_launcher(launcher: int) -> None:
 def main() -> None:
     """Begin MPI, register, and serve until the end."""
     threading.Thread(target=_end_with_the_launcher, args=(os.getppid(),), name="ifog-launcher-watch", daemon=True).start()
-    beginning.start_mpi()
+    beginning.start_mpi_together()
     Engine.launch_instance()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ExperimentError
-from .live import Run, remember
+from .live import Run, remember, runs
 from .steering import Command
 
 if TYPE_CHECKING:
@@ -91,6 +91,48 @@ class Mirror(Run):
             if said.status != self.status:
                 self.became(said.status, None if said.error is None else ExperimentError(said.error))
             pause.wait(_EVERY)
+
+
+# ------------------------------------------------------------------------------------------------ where the run works
+_ended: dict[str, Run] = {}
+"""The runs that were worked here, by their keys."""
+_KEPT = 20
+_key = ""  # of the run that works here
+_before: Run | None = None  # the last run before that
+
+
+def work(key: str, task: Mapping[str, Any]) -> None:
+    """Do what was submitted, on this rank as on all the others. `seen` reports it, and `steered` steers it, by the key."""
+    global _key, _before
+    from .drive import run
+
+    _key, _before = key, runs[-1] if runs else None
+    try:
+        run(**task)
+    finally:
+        if (worked := _found(key)) is not None:
+            _ended[key] = worked
+        while len(_ended) > _KEPT:
+            del _ended[next(iter(_ended))]
+
+
+def _found(key: str) -> Run | None:
+    if key in _ended:
+        return _ended[key]
+    return runs[-1] if key == _key and runs and runs[-1] is not _before else None
+
+
+def seen(key: str, begin: int) -> Report:
+    """What `report` says of the run with this key."""
+    return report(_found(key), begin)
+
+
+def steered(key: str, command: Command) -> None:
+    """Hand a command to the run with this key."""
+    run = _found(key)
+    if run is None:
+        raise ExperimentError("this run has not begun yet: the engines are still busy with what was sent to them before")
+    steer(run, command)
 
 
 def report(run: Run | None, begin: int) -> Report:

@@ -1,0 +1,73 @@
+"""`ifog.run(…, on=cluster)`: a run on the engines, watched and steered from here."""
+
+import pytest
+from conftest import until
+
+import ifog
+from ifog.errors import CellFailed, ExperimentError, MethodError
+from ifog.problems import least_squares
+
+pytestmark = pytest.mark.slow
+PROBLEM = least_squares(8, seed=3)
+LR = 0.05 / PROBLEM.L
+
+
+def test_a_run_on_engines_is_watched_and_steered_from_here(four):
+    cluster, _ = four
+    run = ifog.run("extra", PROBLEM, topology="ring", steps=100_000_000, lr=LR, every=5, on=cluster)
+    until(lambda: run.iteration > 0, 60)
+    assert run.about["ranks"] == 4
+    run.topology = "grid"
+    until(lambda: run.marks)
+    run.set(lr=LR / 2)
+    until(lambda: len(run.marks) == 2)
+    with pytest.raises(MethodError, match="needs a symmetric W"):
+        run.topology = "exponential"
+    run.pause()
+    until(lambda: run.status == "paused")
+    run.resume()
+    rows = len(run.history)
+    until(lambda: len(run.history) > rows)
+    run.stop()
+    assert run.wait(timeout=60).status == "stopped"
+    assert run.history["error"].iloc[-1] < run.history["error"].iloc[0]
+
+
+def test_it_gives_what_a_simulation_gives(four):
+    cluster, _ = four
+    task = {"topology": "ring", "steps": 60, "lr": LR}
+    here, there = ifog.run("diging", PROBLEM, **task), ifog.run("diging", PROBLEM, **task, on=cluster, wait=True)
+    assert there.history["error"].to_numpy() == pytest.approx(here.history["error"].to_numpy(), rel=1e-9)
+
+
+def test_several_are_worked_one_after_the_other(four):
+    cluster, _ = four
+    runs = [ifog.run(name, PROBLEM, topology="ring", steps=50, lr=LR, on=cluster) for name in ("dgd", "extra", "diging")]
+    assert [run.wait(timeout=60).status for run in runs] == ["done"] * 3
+    assert [len(run.history) for run in runs] == [51] * 3
+
+
+def test_an_error_there_is_an_error_here(four):
+    cluster, _ = four
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10_000, lr=9.0, on=cluster)
+    with pytest.raises(ExperimentError, match=r"dgd .*diverged"):
+        run.wait(timeout=60)
+    assert len(run.history) > 0
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10, lrr=9.0, on=cluster)
+    with pytest.raises(Exception, match="lr"):
+        run.wait(timeout=60)
+
+
+def test_engines_that_die_end_the_run_and_what_came_stays(four):
+    import os
+    import signal
+
+    cluster, _ = four
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=100_000_000, lr=LR, every=5, on=cluster)
+    until(lambda: len(run.history) > 2, 60)
+    os.kill(cluster.said()["engines"][3]["pid"], signal.SIGKILL)
+    with pytest.raises(CellFailed, match=r"rank 3 .*killed.*ifog restart"):
+        run.wait(timeout=60)
+    assert len(run.history) > 2
+    with pytest.raises(CellFailed, match="ifog restart"):
+        ifog.run("dgd", PROBLEM, topology="ring", steps=10, lr=LR, on=cluster)
