@@ -233,7 +233,7 @@ class Cluster:
     def trouble(self) -> str | None:
         """What is wrong with the engines, and what helps; None if nothing is."""
         said = self.said()
-        if not said:
+        if not said or said["phase"] == "stopping":
             return self._absent()
         if said["phase"] in ("running", "starting", "restarting"):
             return None

@@ -216,6 +216,51 @@ def test_the_line_to_the_engines_refuses_others(clean):
             assert "PermissionError" in tried.stderr
 
 
+@slow
+def test_eight_engines_an_error_a_death_and_a_restart(clean):
+    from ipyparallel.error import CompositeError
+
+    with Cluster(8) as cluster:
+        view = cluster.view
+        with pytest.raises(CompositeError, match="ZeroDivisionError"):
+            view.execute("import ifog\nif ifog.rank() == 5: 1 / 0\nifog.barrier()", block=True)
+        assert view.apply_sync(ifog.size) == [8] * 8
+        busy = view.execute("ifog.barrier() if ifog.rank() != 5 else __import__('time').sleep(60)", block=False)
+        until(lambda: [engine["state"] for engine in cluster.status()["engines"]].count("waiting") == 7)
+        os.kill(cluster.said()["engines"][5]["pid"], signal.SIGKILL)
+        until(lambda: busy.done() and cluster.trouble() is not None, 5)
+        assert "rank 5" in cluster.trouble()
+        cluster.restart()
+        assert cluster.view.apply_sync(ifog.rank) == list(range(8))
+
+
+@slow
+def test_logs_are_kept_by_rank(clean):
+    with Cluster(2) as cluster:
+        cluster.view.execute("import os; os.write(2, b'said by %d\\n' % int(os.environ['PMI_RANK']))", block=True)
+        until(lambda: "said by 1" in command("logs").stdout)
+        assert "said by 1" in command("logs", "--rank", 1).stdout
+        assert "said by 0" not in command("logs", "--rank", 1).stdout
+
+
+@slow
+def test_lab_brings_engines_and_takes_them_along(clean, tmp_path):
+    words = [sys.executable, "-m", "ifog.cluster.command", "lab", "-np", "2", "--no-browser", "--folder", str(tmp_path)]
+    lab = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        line = next(line for line in lab.stdout if "/lab?token=" in line)
+        assert "http://" in line
+        assert connect().said()["phase"] == "running"
+        for process in psutil.Process(lab.pid).children():
+            if "jupyterlab" in " ".join(process.cmdline()):
+                process.terminate()
+        lab.communicate(timeout=30)
+        assert not Home().held
+    finally:
+        lab.kill()
+        lab.communicate()
+
+
 # ------------------------------------------------------------------------------------------------------------- ifog run
 SCRIPT = """
 import sys, ifog
