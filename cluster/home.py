@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import IO, Any
 from ..errors import SetupError
 
 PROFILE = "ifog"
+_ROOM = 2**14  # bytes: so much of the disk is taken from the beginning, and again when that is not enough
 LEAST_SHARED = 64 * 2**20
 """Bytes in /dev/shm: MPICH takes some 10 MB for 8 ranks."""
 COMPLAINT = "there is no cluster: "
@@ -62,6 +64,16 @@ class Home:
         """With what an engine connects."""
         return self.client_file.with_name(self.client_file.name.replace("-client.json", "-engine.json"))
 
+    def new_engine_log(self) -> Path:
+        """The engines' log, empty. On a full disk there is none: their launcher would end if it could not write."""
+        try:
+            with open_privately(self.engine_log) as file:
+                file.write(" " * _ROOM)
+            self.engine_log.write_text("")
+        except OSError:
+            return Path(os.devnull)
+        return self.engine_log
+
     @property
     def _suffix(self) -> str:
         return f"-{self.cluster_id}" if self.cluster_id else ""
@@ -104,20 +116,30 @@ class Home:
 
     def read(self) -> dict[str, Any] | None:
         """What the manager has said last, if anything."""
-        try:
-            said: dict[str, Any] = json.loads(self.state.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            return {}  # half a file, of a disk that was full
-        return said
+        for _ in range(3):
+            try:
+                said: dict[str, Any] = json.loads(self.state.read_text())
+            except FileNotFoundError:
+                return None
+            except (OSError, ValueError):
+                time.sleep(0.01)  # half a file: it is being written on a full disk, or was when its writer was killed
+            else:
+                return said
+        return {}
 
     def write(self, said: dict[str, Any]) -> None:
-        """Say it: the file is always whole, and nobody else's to read."""
+        """Say it: in a file that is always whole, and nobody else's to read. On a full disk, in the room that it has."""
+        text = json.dumps(said, indent=1)
+        text = text.ljust(_ROOM * (1 + len(text) // _ROOM))
         new = self.state.with_suffix(".new")
-        with open_privately(new) as file:
-            json.dump(said, file, indent=1)
-        new.replace(self.state)
+        try:
+            with open_privately(new) as file:
+                file.write(text)
+            new.replace(self.state)
+        except OSError:
+            new.unlink(missing_ok=True)
+            with self.state.open("r+") as file:
+                file.write(text)
 
     def forget(self) -> None:
         """Remove what the manager has said, and how to connect."""

@@ -132,8 +132,7 @@ class Manager:
         self.say(phase="starting", registered=0, engines=[], trouble=None, began=time.time())
         self.cluster.engines.clear()
         self._first_dead = None
-        self.home.engine_log.unlink(missing_ok=True)
-        await self.cluster.start_engines(output_file=str(self.home.engine_log))
+        await self.cluster.start_engines(output_file=str(self.home.new_engine_log()))
         engines = self.cluster.engine_set
         if plan.launcher == "mpi":
             self.note_process(engines.pid)

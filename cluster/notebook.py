@@ -72,7 +72,7 @@ class Notebook:
         """Run a cell on the engines."""
         cluster = self.cluster()
         ranks = _ranks(targets, len(cluster))
-        cell = Cell(cluster, code, ranks, Screen())
+        cell = Cell(cluster, code, ranks, Screen(live=hasattr(self.ip, "kernel")))
         if out:
             self.ip.user_ns[out] = cell.result
         return await cell.run()
@@ -102,7 +102,8 @@ def display(data: Mapping[str, Any], **options: Any) -> Any:
 class Screen:
     """The output of a cell, in place, as long as it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, live: bool) -> None:
+        self._live = live  # a terminal cannot take back what it has shown
         self._began = self._drawn = time.monotonic()
         self._handle: Any = None
         self._last: tuple[str, str] | None = None
@@ -112,6 +113,8 @@ class Screen:
         """Draw what there is."""
         now = time.monotonic()
         quiet = all(answer.empty for answer in answers)
+        if note and not self._live:
+            return
         if note and (now - self._drawn < _FRAME or (quiet and now - self._began < _QUIET)):
             return
         if not (quiet and self._handle is None and not note):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -312,7 +313,8 @@ def test_run_of_a_module(tmp_path):
 def test_doctor_finds_this_machine_ready():
     examined = command("doctor", "--json")
     findings = json.loads(examined.stdout)
-    assert examined.returncode == 0, findings
+    assert not [finding for finding in findings if finding["verdict"] == "bad"]
+    assert examined.returncode == 0
     assert any("ranks that find each other" in finding["what"] for finding in findings)
     assert all(finding["remedy"] for finding in findings if finding["verdict"] == "bad")
 
@@ -400,7 +402,7 @@ def test_a_process_with_an_old_number_is_spared(tmp_path):
         end_processes({process.pid: created - 5})
         assert process.poll() is None
         end_processes({process.pid: created})
-        assert process.wait(5) == -9
+        assert not psutil.pid_exists(process.pid)
 
 
 # ------------------------------------------------------------------------------------------------- where there is no room
@@ -426,7 +428,7 @@ def test_hardly_any_shared_memory_is_named(clean, elsewhere):
     tried = elsewhere(f"mount -t tmpfs -o size=1m tmpfs /dev/shm; {IFOG} start -np 4")
     assert tried.returncode == 1
     assert "the engines ended while they started" in tried.stderr
-    assert "/dev/shm has only 1 MB free" in tried.stderr
+    assert re.search(r"/dev/shm has only \d MB free", tried.stderr)
     assert "--shm-size" in tried.stderr
 
 
