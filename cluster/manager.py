@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,13 +29,18 @@ from ipyparallel.cluster.launcher import MPIEngineSetLauncher
 
 from ..errors import SetupError
 from .home import COMPLAINT
+from .hosts import SILENCE, check_hosts, complaint_of, silent_host
 from .leftovers import end_processes, remove_leftovers
 from .plan import Plan
+from .shown import ranks_in_short
+from .slurm import SlurmEngines
 from .wire import Wire
 
 _LOOK = 0.05  # seconds between two looks while something is awaited
 _PATIENCE = 0.5  # seconds for engines to end by themselves
 _OWNER = 0.5  # seconds between two looks at the owner
+_QUEUE = 3.0  # seconds between two looks at the queue
+_SILENCE_IN_A_JOB = 30.0  # seconds; there is no ssh to be asked whether the machine is still there
 
 
 class MPIEngines(MPIEngineSetLauncher):  # type: ignore[misc]
@@ -46,6 +52,9 @@ class MPIEngines(MPIEngineSetLauncher):  # type: ignore[misc]
             file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))
             return file.read().decode(errors="replace")
         return ""
+
+
+_LAUNCHERS = {"mpi": MPIEngines, "slurm": SlurmEngines}
 
 
 class Manager:
@@ -71,9 +80,11 @@ class Manager:
             "processes": [],
         }
         self._ours: dict[int, float] = {}
+        self._of_the_controller: set[int] = set()
+        self._watches: list[asyncio.Task[None]] = []
         self.note_process(os.getpid())
         self.cluster = ipyparallel.Cluster(
-            engines=MPIEngines if plan.launcher == "mpi" else plan.launcher,
+            engines=_LAUNCHERS.get(plan.launcher, plan.launcher),
             n=plan.n,
             delay=0,
             profile_dir=str(self.home.folder),
@@ -99,6 +110,12 @@ class Manager:
         with contextlib.suppress(psutil.Error):
             self._ours[pid] = psutil.Process(pid).create_time()
 
+    def note_children(self, pid: int) -> None:
+        """Remember its children: one that is killed cannot end them, and they do not end by themselves."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(pid).children():
+                self.note_process(child.pid)
+
     # --------------------------------------------------------------------------------------------------- starting
     async def start(self) -> None:
         """Start everything."""
@@ -120,6 +137,8 @@ class Manager:
             await controller.get_connection_info()
         except (RuntimeError, TimeoutError) as error:
             raise SetupError(f"the controller did not start: {_last_words(controller.get_output()) or error}") from error
+        self.note_children(controller.pid)  # the one that listens to the engines' hearts
+        self._of_the_controller = set(self._ours) - {os.getpid()}
         self.wire = Wire(self.home.client_file)
 
     async def start_engines(self) -> None:
@@ -130,10 +149,17 @@ class Manager:
         self.say(phase="starting", registered=0, engines=[], trouble=None, began=time.time())
         self.cluster.engines.clear()
         self.home.engine_log.unlink(missing_ok=True)
-        await self.cluster.start_engines(output_file=str(self.home.engine_log))
+        try:
+            await self.cluster.start_engines(output_file=str(self.home.engine_log))
+        except subprocess.CalledProcessError as error:
+            raise SetupError(f"{error.cmd[0]} has refused the job: why stands in {self.home.log}") from error
         engines = self.cluster.engine_set
         if plan.launcher == "mpi":
             self.note_process(engines.pid)
+        else:
+            self.say(job=[*engines.delete_command, engines.job_id])
+        if isinstance(engines, SlurmEngines):
+            self._watches.append(asyncio.create_task(self.watch_job(engines)))
         self.say()
         while (there := len(await self._look())) < plan.n:
             if there != self.said["registered"]:
@@ -141,9 +167,10 @@ class Manager:
             if engines.state == "after":
                 raise SetupError(f"the engines ended while they started: {self.last_words(engines)}")
             if time.monotonic() - began > plan.timeout:
+                queue = f" (job {engines.job_id} is {engines.said})" if isinstance(engines, SlurmEngines) else ""
                 raise SetupError(
-                    f"after {plan.timeout:g} s only {there} of {plan.n} engines are there: a longer --timeout may help, or "
-                    f"what stands in {self.home.log}"
+                    f"after {plan.timeout:g} s only {there} of {plan.n} engines are there{queue}: a longer --timeout may "
+                    f"help, or what stands in {self.home.log}"
                 )
             await asyncio.sleep(_LOOK)
         ranks = await asyncio.to_thread(self.wire.ask, range(plan.n), "ifog.engine.status:status", timeout=10.0)
@@ -157,6 +184,10 @@ class Manager:
         table = [{key: ranks[i][key] for key in ("rank", "host", "pid", "gpu", "threads", "memory")} for i in range(plan.n)]
         self.say(phase="running", registered=plan.n, engines=table, world=self.said["world"] + 1, took=time.monotonic() - began)
         engines.on_stop(lambda _: self.engines_ended(engines))
+        if plan.hosts and not plan.local:
+            self.note_children(engines.pid)  # ssh: to a machine that is gone it waits for many minutes
+        if not plan.local:
+            self._watches.append(asyncio.create_task(self.watch_hosts(engines)))
         for engine in range(plan.n):
             self.wire.request(engine, "ifog.engine.app:warm_up")
 
@@ -182,6 +213,8 @@ class Manager:
 
     def last_words(self, engines: Any) -> str:
         """Why the engines have ended, as far as their launcher has said."""
+        if isinstance(engines, SlurmEngines) and engines.stop_data:
+            return f"job {engines.job_id} of Slurm {engines.stop_data['end']}"
         output = engines.get_output()
         ours = re.findall(r"ifog: (rank \d+ .*?)\. All ranks must be started again", output)
         if ours:
@@ -192,6 +225,28 @@ class Manager:
             killed = {9: " (killed, perhaps because memory ran out)"}.get(int(code[1]), "")
             return f"{who} (process {pid[1]}) ended with exit code {code[1]}{killed}"
         return _last_words(output) or "their launcher has ended without a word"
+
+    async def watch_hosts(self, engines: Any) -> None:
+        """Notice that a machine is gone: no process of ours ends with it, and its connections stay silent."""
+        assert self.wire is not None
+        plan, places = self.plan, self.plan.places(self.said["engines"])
+        patience = SILENCE if plan.hosts else _SILENCE_IN_A_JOB
+        while True:
+            host = await silent_host(self.wire, places, patience)
+            if not plan.hosts or await asyncio.to_thread(complaint_of, host) is not None:
+                break
+        async with self.busy:
+            if engines is self.cluster.engine_set and self.said["phase"] == "running":
+                gone = f"host {host} ({ranks_in_short(places[host])}) cannot be reached any more"
+                self.say(phase="broken", trouble=f"{gone}: none of its engines has answered for {patience:g} s")
+                self.wire.forget(range(plan.n))
+                await self.stop_engines()
+
+    async def watch_job(self, engines: SlurmEngines) -> None:
+        """Notice that Slurm has ended the job of the engines."""
+        while not (end := await asyncio.to_thread(engines.poll)):
+            await asyncio.sleep(_QUEUE)
+        engines.notify_stop({"end": end})
 
     async def watch_owner(self) -> None:
         """End with the process that this cluster belongs to."""
@@ -208,12 +263,16 @@ class Manager:
     # ----------------------------------------------------------------------------------------------------- ending
     async def stop_engines(self) -> None:
         """End the engines: soon, whatever they are doing, and without leaving any."""
+        for watch in self._watches:
+            if watch is not asyncio.current_task():
+                watch.cancel()
+        self._watches.clear()
         engines = self.cluster.engine_set
         if engines is None:
             return
         if self.plan.launcher != "mpi":
-            with contextlib.suppress(Exception):
-                await engines.stop()
+            if job := self.said.get("job"):
+                await asyncio.to_thread(subprocess.run, job, check=False)  # it may have ended by itself
         elif engines.state == "running":
             launcher = engines.process
             with contextlib.suppress(psutil.Error):
@@ -224,7 +283,7 @@ class Manager:
                 await asyncio.sleep(_LOOK)
             with contextlib.suppress(psutil.Error):
                 launcher.kill()  # the engines follow: MPICH ends them, and each looks after its launcher
-        keep = {os.getpid(), getattr(self.cluster.controller, "pid", -1)}
+        keep = {os.getpid(), *self._of_the_controller}
         end_processes({pid: created for pid, created in self._ours.items() if pid not in keep})
         self._ours = {pid: created for pid, created in self._ours.items() if pid in keep}
 
@@ -233,6 +292,7 @@ class Manager:
         async with self.busy:
             self.say(phase="restarting", registered=0, trouble=None)
             await self.stop_engines()
+            await asyncio.to_thread(check_hosts, [host for host, _ in self.plan.hosts])
             if self.cluster.controller is None or self.cluster.controller.state != "running":
                 if self.wire is not None:
                     self.wire.close()

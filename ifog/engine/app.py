@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _LOOK = 0.5  # seconds between two looks at the launcher
+_ALONE = 60  # seconds without a word from the manager, on a machine that it has had to give up
 
 
 class Engine(IPEngine):  # type: ignore[misc]
@@ -57,6 +58,33 @@ def _end_with_the_launcher(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_LOOK)
     os._exit(1)
+
+
+class _Patience:
+    """The seconds that this engine goes on without its manager.
+
+    Its own thread counts them: none passes while the process stands still, or keeps Python's lock.
+    """
+
+    left: int | None = None
+
+    @classmethod
+    def renew(cls) -> None:
+        begun, cls.left = cls.left is not None, _ALONE
+        if not begun:
+            threading.Thread(target=cls.lose, name="ifog-manager-watch", daemon=True).start()
+
+    @classmethod
+    def lose(cls) -> None:
+        while cls.left:
+            time.sleep(1)
+            cls.left -= 1
+        os._exit(1)
+
+
+def stay() -> None:
+    """Asked again and again by the manager of engines on other machines: an engine that it cannot reach, it cannot end."""
+    _Patience.renew()
 
 
 def main() -> None:

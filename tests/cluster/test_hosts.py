@@ -1,0 +1,177 @@
+"""Engines on two hosts: two network namespaces, each with an address and an ssh server of its own, and keys made for it."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from two_machines import ADDRESSES, CABLE, everyone_in, ip, kill_everyone_in, on, two_machines
+
+from ifog.cluster.hosts import check_hosts, is_here, our_address, ranks_on, read_hosts
+from ifog.cluster.plan import Plan
+from ifog.cluster.queues import QUEUES, job_script
+from ifog.errors import SetupError
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).parent / "programs" / "two_hosts.py"
+DEADLINE = 30.0  # seconds until everybody has heard that a host is cut off; it takes some ten
+
+
+# ------------------------------------------------------------------------------------------------------ two real hosts
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory):
+    """Two hosts that ssh takes one to, the environment in which it does, and a folder."""
+    sshd = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
+    if sshd is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("there is no sshd here: on Debian, apt install openssh-server")
+    folder = tmp_path_factory.mktemp("ssh")
+    for name in ("user", "host"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+    (folder / "known").write_text("".join(f"{address} {host_key}\n" for address in ADDRESSES))
+    (folder / "sshd").write_text(
+        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nPermitRootLogin prohibit-password\nStrictModes no\n"
+        "UsePAM no\nPidFile none\n"
+    )
+    wrapper = folder / "wrapper"
+    wrapper.write_text(
+        f"#!/bin/sh\nexec ssh -F none -i {folder}/user -o UserKnownHostsFile={folder}/known -o IdentitiesOnly=yes "
+        f'-o StrictHostKeyChecking=yes "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    environment = {
+        **os.environ,
+        "HYDRA_LAUNCHER_EXEC": str(wrapper),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "default",
+    }
+    # its own /run, for the folder that sshd wants there
+    serve = f"mount -t tmpfs none /run && mkdir /run/sshd && exec {sshd} -D -e -f {folder}/sshd"
+    with two_machines() as hosts, contextlib.ExitStack() as after:
+        for host in hosts:
+            with (folder / f"{host}.log").open("w") as log:
+                server = subprocess.Popen(on(host, "sh", "-c", serve), stdout=log, stderr=log)
+            after.callback(server.wait)
+            after.callback(server.kill)
+        deadline = time.monotonic() + 10
+        while subprocess.run(on(hosts[0], wrapper, ADDRESSES[1], "true"), capture_output=True).returncode:
+            if time.monotonic() > deadline:
+                pytest.skip(f"sshd does not serve here: {(folder / f'{hosts[1]}.log').read_text()[-500:]}")
+            time.sleep(0.2)
+        yield hosts, environment, folder
+        kill_everyone_in(hosts)
+
+
+def ifog(ssh, *words):
+    hosts, environment, folder = ssh
+    command = on(hosts[0], sys.executable, "-m", "ifog.cluster.command", *words)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def seen(ssh):
+    """What a program saw that used engines on both hosts, from the start to the end; and when the cable was cut."""
+    hosts, environment, folder = ssh
+    started = ifog(ssh, "start", "--hosts", ",".join(f"{address}:2" for address in ADDRESSES), "--env", "SEED=7")
+    assert started.returncode == 0, started.stderr + started.stdout
+    with (folder / "program.log").open("w") as log:
+        program = subprocess.Popen(on(hosts[0], sys.executable, PROGRAM, folder), env=environment, stdout=log, stderr=log)
+    cut = None
+    deadline = time.monotonic() + 180
+    while program.poll() is None and time.monotonic() < deadline:
+        if cut is None and (folder / "cut").exists():
+            ip("-n", hosts[1], "link", "set", CABLE, "down")
+            cut = time.time()
+        if (folder / "mend").exists() and not (folder / "mended").exists():
+            ip("-n", hosts[1], "link", "set", CABLE, "up")
+            (folder / "mended").touch()
+        time.sleep(0.05)
+    program.kill()
+    program.wait()
+    assert program.returncode == 0, (folder / "program.log").read_text()
+    said = json.loads((folder / "said.json").read_text())
+    deadline = time.monotonic() + DEADLINE
+    while (left := engines_in(hosts)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return {**said, "cut": cut, "left": left}
+
+
+def engines_in(hosts):
+    """The processes there that are no ssh servers."""
+    found = []
+    for pid in everyone_in(hosts):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            if "sshd" not in words:
+                found.append(words)
+    return found
+
+
+@pytest.mark.slow
+def test_engines_are_on_both_hosts_in_the_order_of_ranks(ssh, seen):
+    first, second = ssh[0]
+    assert [[place["rank"], place["host"]] for place in seen["places"]] == [[0, first], [1, first], [2, second], [3, second]]
+    assert [rank for rank, _ in seen["status"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_they_talk_across_the_hosts(ssh, seen):
+    first, second = ssh[0]
+    for place in seen["places"]:
+        assert place["heard"] == [[first, first, second, second], 1.5]
+
+
+@pytest.mark.slow
+def test_variables_and_the_folder_go_along(ssh, seen):
+    for place in seen["places"]:
+        assert (place["seed"], place["folder"]) == ("7", str(ssh[2]))
+
+
+@pytest.mark.slow
+def test_the_controller_listens_where_the_hosts_are_and_under_lock(seen):
+    assert seen["interface"] == f"tcp://{ADDRESSES[0]}"
+    assert {mechanism for place in seen["places"] for mechanism in place["mechanisms"]} == {2}  # zmq.CURVE
+    assert not seen["without the lock"]
+
+
+@pytest.mark.slow
+def test_no_key_is_on_a_command_line_or_in_a_log(seen):
+    assert seen["lines that hold a key"] == []
+    assert seen["logs that hold a key"] == []
+
+
+@pytest.mark.slow
+def test_a_host_that_is_cut_off_during_a_cell_is_named_soon(seen):
+    assert "Engine" in seen["error"]
+    assert f"host {ADDRESSES[1]} (ranks 2, 3) cannot be reached any more" in seen["trouble"]
+    assert seen["told"] - seen["cut"] < DEADLINE
+
+
+@pytest.mark.slow
+def test_one_restarts_when_it_is_back_and_not_before(seen):
+    said = seen["restart while it is cut off"]
+    assert ADDRESSES[1] in said
+    assert f"`ssh {ADDRESSES[1]} true`" in said
+    assert seen["places after"] == seen["places"]
+
+
+@pytest.mark.slow
+def test_nothing_is_left_on_either_host(seen):
+    assert seen["left"] == []
+
+
+@pytest.mark.slow
+def test_a_host_that_cannot_be_reached_is_refused_before_anything_starts(ssh):
+    began = time.monotonic()
+    said = ifog(ssh, "start", "--hosts", f"{ADDRESSES[0]}:1,10.0.0.3:1", "--cluster-id", "other")
+    assert said.returncode == 1
+    assert "10.0.0.3 cannot be reached" in said.stderr
+    assert "`ssh 10.0.0.3 true`" in said.stderr
+    assert time.monotonic() - began < DEADLINE
