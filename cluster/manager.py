@@ -152,7 +152,8 @@ class Manager:
         try:
             await self.cluster.start_engines(output_file=str(self.home.engine_log))
         except subprocess.CalledProcessError as error:
-            raise SetupError(f"{error.cmd[0]} has refused the job: why stands in {self.home.log}") from error
+            why = _last_words(self.home.log.read_text(errors="replace"))
+            raise SetupError(f"{error.cmd[0]} has refused the job: {why}") from error
         engines = self.cluster.engine_set
         if plan.launcher == "mpi":
             self.note_process(engines.pid)
@@ -384,20 +385,21 @@ async def manage(plan: Plan) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, manager.over.set)
         watching = asyncio.create_task(manager.watch_owner())
-        code = 0
+        trouble = None
         async with manager.serving():
             starting = asyncio.create_task(manager.start())
             stopped = asyncio.create_task(manager.over.wait())
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and (error := starting.exception()) is not None:
-                _complain(str(error) if isinstance(error, SetupError) else repr(error))
-                code = 1
+                trouble = str(error) if isinstance(error, SetupError) else repr(error)
             else:
                 await stopped
             starting.cancel()
             await manager.stop()
         watching.cancel()
-    return code
+        if trouble is not None:
+            _complain(trouble)  # last: the processes that have just been ended may have had words of their own
+    return 0 if trouble is None else 1
 
 
 def main() -> None:

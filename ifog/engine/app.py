@@ -29,6 +29,10 @@ class Engine(IPEngine):  # type: ignore[misc]
     enable_nanny = Bool(False, config=True)
     use_mpi = Bool(True, config=True)
 
+    def _id_default(self) -> int:
+        """The rank, also of one who is alone: ipyparallel leaves that to the controller, which counts on after a restart."""
+        return beginning.rank_of_mpi()
+
     def initialize(self, argv: list[str] | None = None) -> None:
         """Read the arguments, and have this module loaded into the shell as soon as there is one."""
         super().initialize(argv)

@@ -22,6 +22,79 @@ PROGRAM = Path(__file__).parent / "programs" / "two_hosts.py"
 DEADLINE = 30.0  # seconds until everybody has heard that a host is cut off; it takes some ten
 
 
+# ------------------------------------------------------------------------------------------------- without any engines
+def test_hosts_are_read_from_words_and_from_files(tmp_path):
+    file = tmp_path / "hosts"
+    file.write_text("# a room\na slots=4\n\nb:2  # the old one\nc\n")
+    assert read_hosts("a:4, b:2,c") == read_hosts(file=file) == (("a", 4), ("b", 2), ("c", 1))
+    for wrong in ("a:four", ":4", "-oProxyCommand=x"):
+        with pytest.raises(SetupError, match="as in a:4"):
+            read_hosts(wrong)
+
+
+def test_each_host_is_filled_before_the_next():
+    assert ranks_on((("a", 2), ("b", 4)), 5) == {"a": [0, 1], "b": [2, 3, 4]}
+
+
+def test_hosts_that_are_this_machine_need_no_network():
+    plan = Plan(2, hosts=(("localhost", 1), ("127.0.0.1", 1)))
+    assert is_here("localhost")
+    assert plan.local
+    assert not any("--ip" in word or "curve" in word for word in plan.controller_arguments())
+    check_hosts(["localhost"])
+
+
+def test_the_controller_of_other_hosts_is_under_lock():
+    said = Plan(2, hosts=(("a.invalid", 1), ("localhost", 1))).controller_arguments()
+    assert "--IPController.enable_curve=True" in said
+    assert "--ip=*" in said  # nobody knows the way to the host: only ssh may
+    assert our_address([]) is None
+
+
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch):
+    def answers(script):
+        file = tmp_path / "ssh"
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+        monkeypatch.setenv("HYDRA_LAUNCHER_EXEC", str(file))
+        monkeypatch.delenv("HYDRA_LAUNCHER", raising=False)
+
+    return answers
+
+
+def test_all_hosts_that_cannot_be_reached_are_named_at_once(fake_ssh):
+    fake_ssh('echo "Permission denied (publickey)." >&2; exit 255')
+    with pytest.raises(SetupError) as caught:
+        check_hosts(["a.invalid", "b.invalid"])
+    for host in ("a.invalid", "b.invalid"):
+        assert f"{host} cannot be reached (Permission denied (publickey).): `ssh {host} true`" in str(caught.value)
+
+
+def test_a_host_without_this_python_is_refused(fake_ssh):
+    fake_ssh("exit 1")
+    with pytest.raises(SetupError, match=rf"on a\.invalid there is no {sys.executable}"):
+        check_hosts(["a.invalid"])
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_the_script_of_a_job(name):
+    launch = ["/opt/mpi/bin/mpiexec", "-wdir", "/home/a b{c}"]
+    template = job_script(QUEUES[name], launch, "/home/a b{c}", "#X --time=1\n  #X --mem={all}")
+    script = template.format(n=4, output_file="/log", program_and_args="python -m ifog.engine").splitlines()
+    assert script[0] == "#!/bin/sh"
+    assert script[-2:] == [
+        "cd '/home/a b{c}'",
+        "exec /opt/mpi/bin/mpiexec -wdir '/home/a b{c}' -n 4 python -m ifog.engine",
+    ]
+    head = script[1:-2]
+    assert head[-2:] == ["#X --time=1", "#X --mem={all}"]
+    assert all(line.startswith("#") for line in head)
+    assert any("4" in line for line in head)
+    assert any(line.endswith("/log") for line in head)
+    assert any(words in " ".join(head) for words in ("--export=ALL", "-V", "-env all"))  # how the engines find the controller
+
+
 # ------------------------------------------------------------------------------------------------------ two real hosts
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory):

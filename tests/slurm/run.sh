@@ -15,6 +15,8 @@ export SLURM_CONF=$here/slurm.conf IPYTHONDIR=$here/ipython
 
 cleanup() {
     "$python" -m ifog.cluster.command stop --all >/dev/null || true
+    scancel --user=root || true
+    for _ in $(seq 100); do [ -n "$(squeue --noheader)" ] && sleep 0.2; done
     for daemon in slurmd slurmctld munged; do
         [ -f "$here/$daemon.pid" ] && kill "$(cat "$here/$daemon.pid")" 2>/dev/null
     done
@@ -62,5 +64,4 @@ slurmd -N localhost
 until sinfo --noheader --format=%t 2>/dev/null | grep -q idle; do sleep 0.5; done
 
 # -------------------------------------------------------------------------------------------------------------- ifog
-exec 3>&1
 IFOG_SLURM=$here "$python" "$(dirname "$0")/claims.py"
