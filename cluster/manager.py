@@ -80,7 +80,6 @@ class Manager:
             "processes": [],
         }
         self._ours: dict[int, float] = {}
-        self._of_the_controller: set[int] = set()
         self._watches: list[asyncio.Task[None]] = []
         self.note_process(os.getpid())
         self.cluster = ipyparallel.Cluster(
@@ -110,11 +109,14 @@ class Manager:
         with contextlib.suppress(psutil.Error):
             self._ours[pid] = psutil.Process(pid).create_time()
 
-    def note_children(self, pid: int) -> None:
+    def note_children(self, pid: int) -> list[int]:
         """Remember its children: one that is killed cannot end them, and they do not end by themselves."""
+        children: list[int] = []
         with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(pid).children():
-                self.note_process(child.pid)
+            children = [child.pid for child in psutil.Process(pid).children()]
+        for child in children:
+            self.note_process(child)
+        return children
 
     # --------------------------------------------------------------------------------------------------- starting
     async def start(self) -> None:
@@ -137,8 +139,6 @@ class Manager:
             await controller.get_connection_info()
         except (RuntimeError, TimeoutError) as error:
             raise SetupError(f"the controller did not start: {_last_words(controller.get_output()) or error}") from error
-        self.note_children(controller.pid)  # the one that listens to the engines' hearts
-        self._of_the_controller = set(self._ours) - {os.getpid()}
         self.wire = Wire(self.home.client_file)
 
     async def start_engines(self) -> None:
@@ -182,11 +182,12 @@ class Manager:
         for engine in ranks.values():
             if plan.local:
                 self.note_process(engine["pid"])
+        self.note_children(self.cluster.controller.pid)  # the one that listens to the engines' hearts
+        if plan.hosts and not plan.local:
+            self.note_children(engines.pid)  # ssh: to a machine that is gone it waits for many minutes
         table = [{key: ranks[i][key] for key in ("rank", "host", "pid", "gpu", "threads", "memory")} for i in range(plan.n)]
         self.say(phase="running", registered=plan.n, engines=table, world=self.said["world"] + 1, took=time.monotonic() - began)
         engines.on_stop(lambda _: self.engines_ended(engines))
-        if plan.hosts and not plan.local:
-            self.note_children(engines.pid)  # ssh: to a machine that is gone it waits for many minutes
         if not plan.local:
             self._watches.append(asyncio.create_task(self.watch_hosts(engines)))
         for engine in range(plan.n):
@@ -239,7 +240,8 @@ class Manager:
         async with self.busy:
             if engines is self.cluster.engine_set and self.said["phase"] == "running":
                 gone = f"host {host} ({ranks_in_short(places[host])}) cannot be reached any more"
-                self.say(phase="broken", trouble=f"{gone}: none of its engines has answered for {patience:g} s")
+                job = f"; job {engines.job_id} of Slurm is {engines.said}" if isinstance(engines, SlurmEngines) else ""
+                self.say(phase="broken", trouble=f"{gone}: none of its engines has answered for {patience:g} s{job}")
                 self.wire.forget(range(plan.n))
                 await self.stop_engines()
 
@@ -284,7 +286,9 @@ class Manager:
                 await asyncio.sleep(_LOOK)
             with contextlib.suppress(psutil.Error):
                 launcher.kill()  # the engines follow: MPICH ends them, and each looks after its launcher
-        keep = {os.getpid(), *self._of_the_controller}
+        keep = {os.getpid()}
+        if self.cluster.controller is not None:
+            keep |= {self.cluster.controller.pid, *self.note_children(self.cluster.controller.pid)}
         end_processes({pid: created for pid, created in self._ours.items() if pid not in keep})
         self._ours = {pid: created for pid, created in self._ours.items() if pid in keep}
 
@@ -315,6 +319,7 @@ class Manager:
             self.wire.close()
         controller = self.cluster.controller
         if controller is not None and controller.state == "running":
+            self.note_children(controller.pid)
             with contextlib.suppress(psutil.Error):
                 controller.process.terminate()
         end_processes({pid: created for pid, created in self._ours.items() if pid != os.getpid()})
@@ -354,11 +359,6 @@ class Manager:
         writer.close()
 
 
-def _complain(why: str) -> None:
-    """Say why there is no cluster, where whoever has started this process looks for it."""
-    print(f"{COMPLAINT}{why}", flush=True)  # noqa: T201
-
-
 def _last_words(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""
@@ -369,14 +369,13 @@ def _short_folder() -> str | None:
     return None if len(tempfile.gettempdir()) < 70 else "/tmp"
 
 
-async def manage(plan: Plan) -> int:
-    """Own a cluster until it is stopped."""
+async def manage(plan: Plan) -> str | None:
+    """Own a cluster until it is stopped. If it could not be started: why."""
     home = plan.home
     home.make()
     lock = home.hold()
     if lock is None:
-        _complain(f"a cluster {home.name!r} is running already")
-        return 1
+        return f"a cluster {home.name!r} is running already"
     with lock:
         before = home.read() or {}
         end_processes(dict(before.get("processes", [])))  # of a manager that was killed
@@ -397,9 +396,7 @@ async def manage(plan: Plan) -> int:
             starting.cancel()
             await manager.stop()
         watching.cancel()
-        if trouble is not None:
-            _complain(trouble)  # last: the processes that have just been ended may have had words of their own
-    return 0 if trouble is None else 1
+    return trouble
 
 
 def main() -> None:
@@ -407,7 +404,9 @@ def main() -> None:
     plan = Plan.from_json(json.load(sys.stdin))
     plan.home.make()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
-    sys.exit(asyncio.run(manage(plan)))
+    trouble = asyncio.run(manage(plan))
+    if trouble is not None:
+        sys.exit(COMPLAINT + trouble)  # last: the processes that have just been ended may have had words of their own
 
 
 if __name__ == "__main__":

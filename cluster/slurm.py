@@ -6,7 +6,8 @@ import subprocess
 
 from ipyparallel.cluster.launcher import SlurmEngineSetLauncher
 
-_GO_ON = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "REQUEUED", "REQUEUE_HOLD"}
+_GO_ON = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "REQUEUED", "COMPLETING"}
+"""States that are no end. COMPLETING is the last before one, which then says what kind of end it was."""
 _ENDS = {
     "TIMEOUT": "has reached its time limit: `--options '#SBATCH --time=2:00:00'` asks for two hours",
     "CANCELLED": "was cancelled",
@@ -32,6 +33,8 @@ class SlurmEngines(SlurmEngineSetLauncher):  # type: ignore[misc]
         if asked.returncode == 0 and asked.stdout.strip():
             self.said = asked.stdout.strip()
             state = self.said.split()[0]
-            return "" if state in _GO_ON or state == "COMPLETING" else _ENDS.get(state, f"has ended: {self.said}")
+            if "(TimeLimit)" in self.said:  # also while Slurm still ends what is left of the job
+                state = "TIMEOUT"
+            return "" if state in _GO_ON else _ENDS.get(state, f"has ended: {self.said}")
         # Slurm forgets jobs some minutes after their end; a Slurm that does not answer has forgotten nothing
         return "has ended" if "Invalid job id" in asked.stderr else ""
