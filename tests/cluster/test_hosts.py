@@ -1,5 +1,6 @@
 """Engines on two hosts: two network namespaces, each with an address and an ssh server of its own, and keys made for it."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 from two_machines import ADDRESSES, CABLE, everyone_in, ip, kill_everyone_in, on, two_machines
 
+from ifog.cluster import hosts
 from ifog.cluster.hosts import check_hosts, is_here, our_address, ranks_on, read_hosts
 from ifog.cluster.plan import Plan
 from ifog.cluster.queues import QUEUES, job_script
+from ifog.cluster.slurm import SlurmEngines
 from ifog.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +98,50 @@ def test_the_script_of_a_job(name):
     assert any(words in " ".join(head) for words in ("--export=ALL", "-V", "-env all"))  # how the engines find the controller
 
 
+@pytest.mark.parametrize(
+    ("squeue", "end"),
+    [
+        ("echo 'RUNNING (None)'", ""),
+        ("echo 'PENDING (Resources)'", ""),
+        ("echo 'COMPLETING (None)'", ""),
+        ("echo 'COMPLETING (TimeLimit)'", "has reached its time limit"),
+        ("echo 'CANCELLED (None)'", "was cancelled"),
+        ("echo 'FAILED (NonZeroExitCode)'", "has ended: FAILED (NonZeroExitCode)"),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "has ended"),
+        ("echo 'Unable to contact slurm controller' >&2; exit 1", ""),
+    ],
+)
+def test_what_has_become_of_a_job(tmp_path, monkeypatch, squeue, end):
+    command = tmp_path / "squeue"
+    command.write_text(f"#!/bin/sh\n{squeue}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    engines = SlurmEngines(work_dir=str(tmp_path), profile_dir=str(tmp_path))
+    engines.job_id = "7"
+    said = engines.poll()
+    assert said == end or (end and said.startswith(end))
+
+
+def test_a_host_is_silent_when_none_of_its_engines_answers(monkeypatch):
+    class Line:
+        def ask(self, ranks, function, timeout):
+            return dict.fromkeys((0, 3))  # of a the second is busy, of b nobody is there
+
+    monkeypatch.setattr(hosts, "_PAUSE", 0.02)
+    assert asyncio.run(hosts.silent_host(Line(), {"a": [0, 1], "b": [2], "c": [3]}, patience=0.1)) == "b"
+
+
+@pytest.mark.slow
+def test_an_engine_ends_when_its_manager_has_been_silent_for_long():
+    program = (
+        "import time; from ifog.engine import app; app._ALONE = 3\n"
+        "for _ in range(5): app.stay(); time.sleep(1)\n"
+        "print('is here', flush=True); time.sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout) == (1, "is here\n")
+
+
 # ------------------------------------------------------------------------------------------------------ two real hosts
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory):
@@ -127,43 +174,43 @@ def ssh(tmp_path_factory):
     }
     # its own /run, for the folder that sshd wants there
     serve = f"mount -t tmpfs none /run && mkdir /run/sshd && exec {sshd} -D -e -f {folder}/sshd"
-    with two_machines() as hosts, contextlib.ExitStack() as after:
-        for host in hosts:
+    with two_machines() as machines, contextlib.ExitStack() as after:
+        for host in machines:
             with (folder / f"{host}.log").open("w") as log:
                 server = subprocess.Popen(on(host, "sh", "-c", serve), stdout=log, stderr=log)
             after.callback(server.wait)
             after.callback(server.kill)
         deadline = time.monotonic() + 10
-        while subprocess.run(on(hosts[0], wrapper, ADDRESSES[1], "true"), capture_output=True).returncode:
+        while subprocess.run(on(machines[0], wrapper, ADDRESSES[1], "true"), capture_output=True).returncode:
             if time.monotonic() > deadline:
-                pytest.skip(f"sshd does not serve here: {(folder / f'{hosts[1]}.log').read_text()[-500:]}")
+                pytest.skip(f"sshd does not serve here: {(folder / f'{machines[1]}.log').read_text()[-500:]}")
             time.sleep(0.2)
-        yield hosts, environment, folder
-        kill_everyone_in(hosts)
+        yield machines, environment, folder
+        kill_everyone_in(machines)
 
 
 def ifog(ssh, *words):
-    hosts, environment, folder = ssh
-    command = on(hosts[0], sys.executable, "-m", "ifog.cluster.command", *words)
+    machines, environment, folder = ssh
+    command = on(machines[0], sys.executable, "-m", "ifog.cluster.command", *words)
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def seen(ssh):
     """What a program saw that used engines on both hosts, from the start to the end; and when the cable was cut."""
-    hosts, environment, folder = ssh
+    machines, environment, folder = ssh
     started = ifog(ssh, "start", "--hosts", ",".join(f"{address}:2" for address in ADDRESSES), "--env", "SEED=7")
     assert started.returncode == 0, started.stderr + started.stdout
     with (folder / "program.log").open("w") as log:
-        program = subprocess.Popen(on(hosts[0], sys.executable, PROGRAM, folder), env=environment, stdout=log, stderr=log)
+        program = subprocess.Popen(on(machines[0], sys.executable, PROGRAM, folder), env=environment, stdout=log, stderr=log)
     cut = None
     deadline = time.monotonic() + 180
     while program.poll() is None and time.monotonic() < deadline:
         if cut is None and (folder / "cut").exists():
-            ip("-n", hosts[1], "link", "set", CABLE, "down")
+            ip("-n", machines[1], "link", "set", CABLE, "down")
             cut = time.time()
         if (folder / "mend").exists() and not (folder / "mended").exists():
-            ip("-n", hosts[1], "link", "set", CABLE, "up")
+            ip("-n", machines[1], "link", "set", CABLE, "up")
             (folder / "mended").touch()
         time.sleep(0.05)
     program.kill()
@@ -171,15 +218,15 @@ def seen(ssh):
     assert program.returncode == 0, (folder / "program.log").read_text()
     said = json.loads((folder / "said.json").read_text())
     deadline = time.monotonic() + DEADLINE
-    while (left := engines_in(hosts)) and time.monotonic() < deadline:
+    while (left := engines_in(machines)) and time.monotonic() < deadline:
         time.sleep(0.2)
     return {**said, "cut": cut, "left": left}
 
 
-def engines_in(hosts):
+def engines_in(machines):
     """The processes there that are no ssh servers."""
     found = []
-    for pid in everyone_in(hosts):
+    for pid in everyone_in(machines):
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
             if "sshd" not in words:

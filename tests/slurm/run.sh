@@ -21,6 +21,9 @@ cleanup() {
         [ -f "$here/$daemon.pid" ] && kill "$(cat "$here/$daemon.pid")" 2>/dev/null
     done
     sleep 1
+    for step in $(pgrep slurmstepd); do # one that hangs outlives its daemon
+        grep -qz "^SLURM_CONF=$SLURM_CONF" "/proc/$step/environ" && kill -9 "$step"
+    done
     rm -rf "$here"
 }
 trap cleanup EXIT
