@@ -179,6 +179,8 @@ class Manager:
             rank = ranks.get(engine, {}).get("rank")
             if rank != engine:
                 raise SetupError(f"engine {engine} says that its rank is {rank}, and they must be equal: start again")
+        # all have begun MPI: engines that are killed before their first cell must leave none of its files either
+        await asyncio.to_thread(self.wire.ask, range(plan.n), "ifog.comm.beginning:forget_files_of_mpi", timeout=10.0)
         for engine in ranks.values():
             if plan.local:
                 self.note_process(engine["pid"])
