@@ -22,7 +22,7 @@ from ifog.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "programs" / "two_hosts.py"
-DEADLINE = 30.0  # seconds until everybody has heard that a host is cut off; it takes some ten
+DEADLINE = 30.0  # seconds until everybody has heard that a host is cut off; it takes some ten of them
 
 
 # ------------------------------------------------------------------------------------------------- without any engines
