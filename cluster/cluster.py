@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CellFailed, SetupError
 from .home import COMPLAINT, PROFILE, Home, open_privately, running
-from .plan import Plan, read_hosts
+from .hosts import read_hosts
+from .plan import Plan
 from .wire import Wire
 
 if TYPE_CHECKING:

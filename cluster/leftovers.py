@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ def end_processes(processes: Mapping[int, float]) -> None:
 
 
 def remove_leftovers(home: Home, said: Mapping[str, Any]) -> None:
-    """Remove the files that belonged to it."""
+    """Remove the files that belonged to it, and its job from the queue."""
+    if said.get("job"):
+        with contextlib.suppress(OSError):
+            subprocess.run(said["job"], capture_output=True, check=False)  # it may have ended long ago
     if "socket" in said:
         shutil.rmtree(Path(said["socket"]).parent, ignore_errors=True)
     home.forget()

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,13 +30,18 @@ from ipyparallel.cluster.launcher import MPIEngineSetLauncher
 
 from ..errors import SetupError
 from .home import COMPLAINT, LEAST_SHARED
+from .hosts import SILENCE, check_hosts, complaint_of, silent_host
 from .leftovers import end_processes, remove_leftovers
 from .plan import Plan
+from .shown import ranks_in_short
+from .slurm import SlurmEngines
 from .wire import Wire
 
 _LOOK = 0.05  # seconds between two looks while something is awaited
 _PATIENCE = 0.5  # seconds for engines to end by themselves
 _OWNER = 0.5  # seconds between two looks at the owner
+_QUEUE = 3.0  # seconds between two looks at the queue
+_SILENCE_IN_A_JOB = 30.0  # seconds; there is no ssh to be asked whether the machine is still there
 
 
 class MPIEngines(MPIEngineSetLauncher):  # type: ignore[misc]
@@ -47,6 +53,9 @@ class MPIEngines(MPIEngineSetLauncher):  # type: ignore[misc]
             file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))
             return file.read().decode(errors="replace")
         return ""
+
+
+_LAUNCHERS = {"mpi": MPIEngines, "slurm": SlurmEngines}
 
 
 class Manager:
@@ -73,9 +82,11 @@ class Manager:
         }
         self._ours: dict[int, float] = {}
         self._first_dead: int | None = None
+        self._watches: list[asyncio.Task[None]] = []
+        self._restarting: asyncio.Task[None] | None = None
         self.note_process(os.getpid())
         self.cluster = ipyparallel.Cluster(
-            engines=MPIEngines if plan.launcher == "mpi" else plan.launcher,
+            engines=_LAUNCHERS.get(plan.launcher, plan.launcher),
             n=plan.n,
             delay=0,
             profile_dir=str(self.home.folder),
@@ -100,6 +111,12 @@ class Manager:
         """Remember one of ours, in a way that no later process with the same number is taken for."""
         with contextlib.suppress(psutil.Error):
             self._ours[pid] = psutil.Process(pid).create_time()
+
+    def note_children(self, pid: int) -> None:
+        """Remember its children: one that is killed cannot end them, and they do not end by themselves."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(pid).children():
+                self.note_process(child.pid)
 
     # --------------------------------------------------------------------------------------------------- starting
     async def start(self) -> None:
@@ -132,10 +149,18 @@ class Manager:
         self.say(phase="starting", registered=0, engines=[], trouble=None, began=time.time())
         self.cluster.engines.clear()
         self._first_dead = None
-        await self.cluster.start_engines(output_file=str(self.home.new_engine_log()))
+        try:
+            await self.cluster.start_engines(output_file=str(self.home.new_engine_log()))
+        except subprocess.CalledProcessError as error:
+            why = _last_words(self.home.log.read_text(errors="replace"))
+            raise SetupError(f"{error.cmd[0]} has refused the job: {why}") from error
         engines = self.cluster.engine_set
         if plan.launcher == "mpi":
             self.note_process(engines.pid)
+        else:
+            self.say(job=[*engines.delete_command, engines.job_id])
+        if isinstance(engines, SlurmEngines):
+            self._watches.append(asyncio.create_task(self.watch_job(engines)))
         self.say()
         while (there := len(await self._look())) < plan.n:
             if there != self.said["registered"]:
@@ -143,9 +168,10 @@ class Manager:
             if engines.state == "after":
                 raise SetupError(f"the engines ended while they started: {self.last_words(engines)}{_little_room()}")
             if time.monotonic() - began > plan.timeout:
+                queue = f" (job {engines.job_id} is {engines.said})" if isinstance(engines, SlurmEngines) else ""
                 raise SetupError(
-                    f"after {plan.timeout:g} s only {there} of {plan.n} engines are there: a longer --timeout may help, or "
-                    f"what stands in {self.home.log}"
+                    f"after {plan.timeout:g} s only {there} of {plan.n} engines are there{queue}: a longer --timeout may "
+                    f"help, or what stands in {self.home.log}"
                 )
             await asyncio.sleep(_LOOK)
         ranks = await asyncio.to_thread(self.wire.ask, range(plan.n), "ifog.engine.status:status", timeout=10.0)
@@ -156,9 +182,13 @@ class Manager:
         if plan.local:
             for rank in range(plan.n):
                 self.watch(rank, ranks[rank]["pid"])
+        elif plan.hosts:
+            self.note_children(engines.pid)  # ssh: to a machine that is gone it waits for many minutes
         table = [{key: ranks[i][key] for key in ("rank", "host", "pid", "gpu", "threads", "memory")} for i in range(plan.n)]
         self.say(phase="running", registered=plan.n, engines=table, world=self.said["world"] + 1, took=time.monotonic() - began)
         engines.on_stop(lambda _: self.engines_ended(engines))
+        if not plan.local:
+            self._watches.append(asyncio.create_task(self.watch_hosts(engines)))
         for engine in range(plan.n):
             self.wire.request(engine, "ifog.engine.app:warm_up")
 
@@ -203,6 +233,8 @@ class Manager:
 
     def last_words(self, engines: Any) -> str:
         """Why the engines have ended, as far as their launcher has said."""
+        if isinstance(engines, SlurmEngines) and engines.stop_data:
+            return f"job {engines.job_id} of Slurm {engines.stop_data['end']}"
         output = engines.get_output()
         ours = re.findall(r"ifog: (rank \d+ .*?)\. All ranks must be started again", output)
         if ours:
@@ -213,6 +245,29 @@ class Manager:
             pid = self.said["engines"][self._first_dead]["pid"]
             return f"rank {self._first_dead} (process {pid}) was {how}"
         return _last_words(output) or "their launcher has ended without a word"
+
+    async def watch_hosts(self, engines: Any) -> None:
+        """Notice that a machine is gone: no process of ours ends with it, and its connections stay silent."""
+        assert self.wire is not None
+        plan, places = self.plan, self.plan.places(self.said["engines"])
+        patience = SILENCE if plan.hosts else _SILENCE_IN_A_JOB
+        while True:
+            host = await silent_host(self.wire, places, patience)
+            if not plan.hosts or await asyncio.to_thread(complaint_of, host) is not None:
+                break
+        async with self.busy:
+            if engines is self.cluster.engine_set and self.said["phase"] == "running":
+                gone = f"host {host} ({ranks_in_short(places[host])}) cannot be reached any more"
+                job = f"; job {engines.job_id} of Slurm is {engines.said}" if isinstance(engines, SlurmEngines) else ""
+                self.say(phase="broken", trouble=f"{gone}: none of its engines has answered for {patience:g} s{job}")
+                self.wire.forget(range(plan.n))
+                await self.stop_engines()
+
+    async def watch_job(self, engines: SlurmEngines) -> None:
+        """Notice that Slurm has ended the job of the engines."""
+        while not (end := await asyncio.to_thread(engines.poll)):
+            await asyncio.sleep(_QUEUE)
+        engines.notify_stop({"end": end})
 
     async def watch_owner(self) -> None:
         """End with the process that this cluster belongs to."""
@@ -229,12 +284,16 @@ class Manager:
     # ----------------------------------------------------------------------------------------------------- ending
     async def stop_engines(self) -> None:
         """End the engines: soon, whatever they are doing, and without leaving any."""
+        for watch in self._watches:
+            if watch is not asyncio.current_task():
+                watch.cancel()
+        self._watches.clear()
         engines = self.cluster.engine_set
         if engines is None:
             return
         if self.plan.launcher != "mpi":
-            with contextlib.suppress(Exception):
-                await engines.stop()
+            if job := self.said.get("job"):
+                await asyncio.to_thread(subprocess.run, job, check=False)  # it may have ended by itself
         elif engines.state == "running":
             launcher = engines.process
             with contextlib.suppress(psutil.Error):
@@ -254,6 +313,7 @@ class Manager:
         async with self.busy:
             self.say(phase="restarting", registered=0, trouble=None)
             await self.stop_engines()
+            await asyncio.to_thread(check_hosts, [host for host, _ in self.plan.hosts])
             if self.cluster.controller is None or self.cluster.controller.state != "running":
                 if self.wire is not None:
                     self.wire.close()
@@ -267,9 +327,9 @@ class Manager:
 
     async def stop(self) -> None:
         """End everything, and forget it."""
-        self.said["phase"] = "stopping"
-        if not self.busy.locked():
-            self.say()
+        if self._restarting is not None:
+            self._restarting.cancel()
+        self.say(phase="stopping")
         await self.stop_engines()
         if self.wire is not None:
             self.wire.close()
@@ -302,7 +362,8 @@ class Manager:
             answer: dict[str, Any] = {}
             try:
                 if asked == "restart":
-                    await self.restart()
+                    self._restarting = asyncio.create_task(self.restart())
+                    await self._restarting
                 elif asked == "stop":
                     self.over.set()
             except Exception as error:
@@ -338,7 +399,7 @@ def _short_folder() -> str | None:
 
 
 async def manage(plan: Plan) -> str | None:
-    """Own a cluster until it is stopped. If it could not start: why."""
+    """Own a cluster until it is stopped. If it could not be started: why."""
     home = plan.home
     home.make()
     lock = home.hold()
@@ -352,19 +413,19 @@ async def manage(plan: Plan) -> str | None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, manager.over.set)
         watching = asyncio.create_task(manager.watch_owner())
-        why = None
+        trouble = None
         async with manager.serving():
             starting = asyncio.create_task(manager.start())
             stopped = asyncio.create_task(manager.over.wait())
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done() and (error := starting.exception()) is not None:
-                why = str(error) if isinstance(error, SetupError) else repr(error)
+                trouble = str(error) if isinstance(error, SetupError) else repr(error)
             else:
                 await stopped
             starting.cancel()
             await manager.stop()
         watching.cancel()
-    return why
+    return trouble
 
 
 def main() -> None:
@@ -372,9 +433,9 @@ def main() -> None:
     plan = Plan.from_json(json.load(sys.stdin))
     plan.home.make()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
-    why = asyncio.run(manage(plan))
-    if why is not None:  # where whoever has started this process looks for it
-        print(f"{COMPLAINT}{why}", flush=True)  # noqa: T201
+    trouble = asyncio.run(manage(plan))
+    if trouble is not None:  # last: the processes that have just been ended may have had words of their own
+        print(COMPLAINT + trouble, flush=True)  # noqa: T201
         sys.exit(1)
 
 

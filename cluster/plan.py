@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,22 +13,15 @@ from typing import TYPE_CHECKING, Any
 from ..comm.mpi import MPI, find
 from ..errors import SetupError
 from .home import PROFILE, Home
+from .hosts import Hosts, check_hosts, is_here, our_address, ranks_on
+from .queues import QUEUES, job_script
 
 if TYPE_CHECKING:
     from traitlets.config import Config
 
 BINDINGS = ("none", "core", "socket", "numa")
-BATCH = {
-    "slurm": (
-        "SlurmEngineSetLauncher",
-        "#SBATCH --ntasks={n}\n#SBATCH --export=ALL\n#SBATCH --output={output_file}\n",
-        "sbatch",
-    ),
-    "pbs": ("PBSEngineSetLauncher", "#PBS -V\n#PBS -N ifog\n#PBS -l select={n}\n#PBS -j oe\n#PBS -o {output_file}\n", "qsub"),
-    "sge": ("SGEEngineSetLauncher", "#$ -V\n#$ -S /bin/sh\n#$ -pe mpi {n}\n#$ -N ifog\n#$ -j y\n#$ -o {output_file}\n", "qsub"),
-    "lsf": ("LSFEngineSetLauncher", "#BSUB -env all\n#BSUB -J ifog\n#BSUB -n {n}\n#BSUB -o {output_file}\n", "bsub"),
-}
-"""Per batch system: ipyparallel's launcher, the head of the job's script, and the command that submits it."""
+_TAKEN_ALONG = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "IPYTHONDIR")
+"""What engines on other machines inherit of our environment through Open MPI; through MPICH it is all of it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,7 @@ class Plan:
     gpus: str = "auto"
     threads: int | None = None
     bind: str = "none"
-    hosts: tuple[tuple[str, int], ...] = ()
+    hosts: Hosts = ()
     launcher: str = "mpi"
     mpi: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +53,16 @@ class Plan:
     @property
     def local(self) -> bool:
         """Whether all its engines are on this machine."""
-        return self.launcher == "mpi" and not self.hosts
+        return self.launcher == "mpi" and all(is_here(host) for host, _ in self.hosts)
+
+    def places(self, engines: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+        """Which ranks are on which machine, by its name: as the user calls it, or as those in the engines' table do."""
+        if self.hosts:
+            return ranks_on(self.hosts, self.n)
+        found: dict[str, list[int]] = {}
+        for engine in engines:
+            found.setdefault(engine["host"], []).append(engine["rank"])
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """For another process."""
@@ -90,10 +90,10 @@ class Plan:
             raise SetupError(f"threads={self.threads!r}: a number of threads per engine, at least 1")
         if self.bind not in BINDINGS:
             raise SetupError(f"bind={self.bind!r}: one of {', '.join(BINDINGS)}")
-        if self.launcher != "mpi" and self.launcher not in BATCH:
-            raise SetupError(f"launcher={self.launcher!r}: 'mpi' or a batch system, {', '.join(BATCH)}")
-        if self.launcher in BATCH:
-            command = BATCH[self.launcher][2]
+        if self.launcher != "mpi" and self.launcher not in QUEUES:
+            raise SetupError(f"launcher={self.launcher!r}: 'mpi' or a batch system, {', '.join(QUEUES)}")
+        if self.launcher in QUEUES:
+            command = QUEUES[self.launcher].submit
             if self.hosts:
                 raise SetupError(f"hosts=… and launcher={self.launcher!r}: a batch system chooses the hosts itself")
             if shutil.which(command) is None:
@@ -106,6 +106,7 @@ class Plan:
         if not Path(self.directory).is_dir():
             raise SetupError(f"directory={self.directory!r}: there is no such folder")
         self.find_mpi()
+        check_hosts(host for host, _ in self.hosts)
 
     def find_mpi(self) -> MPI:
         """The MPI that starts the engines."""
@@ -129,8 +130,14 @@ class Plan:
         said += ["-prepend-rank"] if mpich else ["--tag-output"]  # whose line it is, for `ifog logs --rank`
         if self.bind != "none":
             said += [f"{dash}bind-to", self.bind]
-        if self.hosts:
+        if not self.local and self.hosts:
             said += ["-hosts" if mpich else "--host", ",".join(f"{host}:{slots}" for host, slots in self.hosts)]
+            address = our_address(host for host, _ in self.hosts if not is_here(host))
+            if mpich and address:
+                said += ["-localhost", address]  # our own name may mean nothing to the others
+            if not mpich:  # the one that takes no variable along unless told: its name here, its value on Open MPI's own line
+                names = [*self.variables(), *(name for name in _TAKEN_ALONG if name in os.environ)]
+                said += [word for name in names for word in ("-x", name)]
         return said
 
     def config(self) -> Config:
@@ -146,12 +153,13 @@ class Plan:
         config.MPILauncher.mpi_cmd = [*leash, str(mpi.launcher)]
         config.ControllerLauncher.controller_cmd = [sys.executable, "-m", "ifog.cluster.controller"]
         config.MPILauncher.mpi_args = self.mpi_arguments()
-        if self.launcher in BATCH:
-            name, head, _ = BATCH[self.launcher]
-            start = " ".join([str(mpi.launcher), "-n", "{n}", "{program_and_args}"])
-            config[name].batch_template = f"#!/bin/sh\n{head}{self.options}cd {self.directory}\nexec {start}\n"
-            config[name].batch_file_name = str(self.home.log.with_suffix(".job"))
-            config[name].output_file = str(self.home.log.with_suffix(".job.log"))
+        if self.hosts and mpi.name == "Open MPI":
+            config.MPILauncher.mpi_args += ["-x", "IPP_CONNECTION_INFO"]  # how engines find the controller
+        if self.launcher in QUEUES:
+            queue = QUEUES[self.launcher]
+            launch = [str(mpi.launcher), *self.mpi_arguments()]
+            config[queue.launcher].batch_template = job_script(queue, launch, self.directory, self.options)
+            config[queue.launcher].batch_file_name = str(self.home.log.with_suffix(".job"))
         return config
 
     def controller_arguments(self) -> list[str]:
@@ -165,40 +173,8 @@ class Plan:
         ]
         if self.local:
             return said
-        return [*said, "--IPController.enable_curve=True", f"--ip={self._address()}"]
-
-    def _address(self) -> str:
-        """The address of this machine that the others reach."""
-        other = next((host for host, _ in self.hosts), None)
-        if other is not None:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                for host in (host for host, _ in self.hosts):
-                    probe.connect((host, 9))  # sends nothing: it only asks for the way
-                    if not (address := probe.getsockname()[0]).startswith("127."):
-                        return str(address)
-        return "*"
-
-
-def read_hosts(text: str | None = None, file: Path | str | None = None) -> tuple[tuple[str, int], ...]:
-    """``a:4,b:4``, or the same in a file, a host a line, also as ``a slots=4``."""
-    if text is not None and file is not None:
-        raise SetupError("hosts and hostfile: give one of them")
-    if file is not None:
-        try:
-            lines = Path(file).read_text().splitlines()
-        except OSError as error:
-            raise SetupError(f"hostfile={str(file)!r} cannot be read: {error.strerror}") from error
-    else:
-        lines = (text or "").split(",")
-    found = []
-    for line in lines:
-        words = line.partition("#")[0].replace(" slots=", ":").replace(" slots =", ":").strip()
-        if words:
-            host, _, slots = words.partition(":")
-            if not slots.strip().isdecimal() and slots:
-                raise SetupError(f"hosts: {words!r} should be a name and a number of engines, as in a:4")
-            found.append((host.strip(), int(slots or 1)))
-    return tuple(found)
+        others = [host for host, _ in self.hosts if not is_here(host)]
+        return [*said, "--IPController.enable_curve=True", f"--ip={our_address(others) or '*'}"]
 
 
 def read_variables(words: Sequence[str]) -> dict[str, str]:

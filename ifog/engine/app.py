@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _LOOK = 0.5  # seconds between two looks at the launcher
+_ALONE = 60  # seconds without a word from the manager, on a machine that it has had to give up
 
 
 class Engine(IPEngine):  # type: ignore[misc]
@@ -27,6 +28,10 @@ class Engine(IPEngine):  # type: ignore[misc]
     # a nanny is a second process for each engine, which tells of its end; the manager watches the launcher instead
     enable_nanny = Bool(False, config=True)
     use_mpi = Bool(True, config=True)
+
+    def _id_default(self) -> int:
+        """The rank, also of one who is alone: ipyparallel leaves that to the controller, which counts on after a restart."""
+        return beginning.rank_of_mpi()
 
     def initialize(self, argv: list[str] | None = None) -> None:
         """Read the arguments, and have this module loaded into the shell as soon as there is one."""
@@ -57,6 +62,33 @@ def _end_with_the_launcher(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_LOOK)
     os._exit(1)
+
+
+class _Patience:
+    """The seconds that this engine goes on without its manager.
+
+    Its own thread counts them: none passes while the process stands still, or keeps Python's lock.
+    """
+
+    left: int | None = None
+
+    @classmethod
+    def renew(cls) -> None:
+        begun, cls.left = cls.left is not None, _ALONE
+        if not begun:
+            threading.Thread(target=cls.lose, name="ifog-manager-watch", daemon=True).start()
+
+    @classmethod
+    def lose(cls) -> None:
+        while cls.left:
+            time.sleep(1)
+            cls.left -= 1
+        os._exit(1)
+
+
+def stay() -> None:
+    """Asked again and again by the manager of engines on other machines: an engine that it cannot reach, it cannot end."""
+    _Patience.renew()
 
 
 def main() -> None:

@@ -4,24 +4,21 @@ In the other tests several machines are pretended (IFOG_NODES_PER_MACHINE). Here
 those of the other host goes through the network.
 """
 
-import contextlib
 import json
 import os
 import shlex
-import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from two_machines import ADDRESSES, everyone_in, kill_everyone_in, on, two_machines
 
 from ifog.comm.mpi import find
 
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).parent / "programs" / "two_hosts.py"
 DEADLINE = 5.0
-ADDRESSES = "10.0.0.1", "10.0.0.2"  # nobody else sees them: both ends of the cable lie in namespaces of their own
 # MPICH has two ways through a network. Both would find a shorter one: all that lies on the same machine can share memory.
 NETWORKS = {
     "libfabric": {"MPIR_CVAR_CH4_NETMOD": "ofi", "FI_PROVIDER": "tcp"},
@@ -29,50 +26,10 @@ NETWORKS = {
 }
 
 
-def ip(*words):
-    said = subprocess.run(["ip", *words], capture_output=True, text=True)
-    if said.returncode:
-        raise OSError(said.stderr.strip() or f"ip {' '.join(words)}: exit code {said.returncode}")
-    return said.stdout
-
-
-def everyone_in(hosts):
-    return [int(pid) for host in hosts for pid in ip("netns", "pids", host).split()]
-
-
 @pytest.fixture(scope="module")
 def hosts():
-    """The names of two network namespaces that reach each other through interfaces named ``ifog``."""
-    for program in ("ip", "unshare"):
-        if not shutil.which(program):
-            pytest.skip(f"there is no `{program}` here: on Debian, apt install iproute2 util-linux")
-    names = [f"ifog-{os.getpid()}-{name}" for name in ("first", "second")]
-    made = []
-    try:
-        try:
-            for name in names:
-                ip("netns", "add", name)
-                made.append(name)
-            ip("-n", names[0], "link", "add", "ifog", "type", "veth", "peer", "name", "ifog", "netns", names[1])
-            for name, address in zip(names, ADDRESSES, strict=True):
-                ip("-n", name, "address", "add", f"{address}/30", "dev", "ifog")
-                ip("-n", name, "link", "set", "lo", "up")
-                ip("-n", name, "link", "set", "ifog", "up")
-            subprocess.run(["unshare", "--uts", "true"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"network namespaces cannot be made here: {error}")
+    with two_machines() as names:
         yield names
-    finally:
-        for name in made:
-            for pid in everyone_in([name]):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            ip("netns", "delete", name)  # and with it its end of the cable, which takes the other end along
-
-
-def on(host, *command):
-    """The command that runs another one on a host, under a host name of its own."""
-    return ["ip", "netns", "exec", host, "unshare", "--uts", "sh", "-c", f'hostname {host}; exec "$@"', "sh", *command]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -99,9 +56,7 @@ def world(request, hosts, tmp_path_factory):
             ended = time.monotonic()
             while (left := everyone_in(hosts)) and time.monotonic() < ended + DEADLINE:
                 time.sleep(0.05)
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_everyone_in(hosts)
             process.kill()
             process.wait()
     text = (folder / "output").read_text()
