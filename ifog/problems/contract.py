@@ -123,7 +123,10 @@ class Problem:
     # ---- iterates, losses, gradients -------------------------------------------------------------------------------
 
     def start(self, nodes: Nodes) -> Tensor:
-        """Where the nodes start, [k, d]: zeros, or where that is no good start a random point, the same for all nodes."""
+        """Where the nodes start, [k, d]: zeros, or where that is no good start a random point, the same for all nodes.
+
+        Only where the starts are what the problem is about (`averaging`) has each node its own.
+        """
         _, k = self._rows(nodes)
         return self._start().expand(k, self.d).clone()
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from method_claims import CLAIMS
 
 import ifog
 from ifog import problems
@@ -96,6 +97,16 @@ def test_the_nodes_begin_where_they_are_told_to(start):
     run = ifog.run("dgd", PROBLEM, topology="ring", steps=0, lr=LR, start=start)
     assert run.history["size"].tolist() == [pytest.approx(3 * PROBLEM.d**0.5)]
     assert run.status == "done"
+
+
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.ends == "mean"])
+def test_methods_that_average_have_a_problem_of_their_own(name):
+    claim = CLAIMS[name]
+    problem = problems.averaging(16, d=10, seed=1)
+    history = ifog.run(name, problem, topology=claim.topology(16), steps=claim.steps, **claim.parameters).history
+    apart = problem.start(range(16)) - problem.optimum
+    assert history["error"].iloc[0] == pytest.approx(float(apart.square().sum(1).mean().sqrt()))
+    assert history["error"].iloc[-1] < claim.within
 
 
 def test_one_node_alone_runs_too():
