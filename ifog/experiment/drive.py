@@ -124,8 +124,6 @@ class Experiment:
         net = Network(schedule_of(topology, problem.n), hosts=hosts, seed=seed, device=problem.device, effects=effects)
         checked = method.check(net, **parameters)
         x = _start(start, problem, net)
-        self.world = {"effects": effects, **(clock or {})}
-        """What does not belong to the method, and is not how the world usually is."""
         times = {key: value for key, value in (clock or {}).items() if value is not None}
         if times and self.crew.size > 1:
             raise ArgumentError(f"{min(times)}=…: on ranks each is as fast as it is; simulate it for a clock of your choice")
@@ -138,6 +136,7 @@ class Experiment:
         self._alone = method.asynchronous and self.crew.size > 1  # nobody waits: neither for records nor for commands
         self.run = run or Run(name or f"{method.name} on {net.topology.label}", None)
         self.run.parameters, self.run._topology = checked, net.topology
+        self.run.world = {"effects": effects, **(clock or {})}
         self.run.about = {
             "method": method.name,
             "problem": problem.label,
