@@ -29,26 +29,50 @@ class Travelling:
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._under_way: deque[tuple[Sums, Any]] = deque()
+        self._under_way: deque[tuple[Sums, torch.Tensor, Any]] = deque()  # with what this rank has given to the sum
 
     def begin(self, sums: Sums, name: str | None = None) -> None:
         """Send the first sum."""
-        self._under_way.append((sums, self._crew.start_sum(next(sums), name)))
+        mine = next(sums)
+        self._under_way.append((sums, mine, self._crew.start_sum(mine, name)))
 
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """Take up what has arrived, and send on; the rows that are complete."""
         rows: list[Rows] = []
         to_the_end = to_the_end or self._crew.size == 1
         for _ in range(len(self._under_way)):
-            sums, handle = self._under_way.popleft()
+            sums, mine, total = self._under_way.popleft()
             try:
-                going_on = self._crew.start_sum(sums.send(handle.wait()))
-                while to_the_end:
-                    going_on = self._crew.start_sum(sums.send(going_on.wait()))
-                self._under_way.append((sums, going_on))
+                while True:
+                    mine = sums.send(total.wait())
+                    total = self._crew.start_sum(mine)
+                    if not to_the_end:
+                        self._under_way.append((sums, mine, total))
+                        break
             except StopIteration as end:
                 rows.append(end.value)
         return rows
+
+    def left(self) -> tuple[list[Rows], list[Rows]]:
+        """The rows of single sums that are there, and of those that nobody may wait for: as if all had what this rank has."""
+        there, alone = [], []
+        for sums, mine, total in self._under_way:
+            if total.done:
+                there.append(_last(sums, total.wait()))
+            else:
+                alone.append(_last(sums, mine * self._crew.size))
+        self._under_way.clear()
+        return there, alone
+
+
+def _last(sums: Sums, total: torch.Tensor) -> Rows:
+    """The rows, once the last sum is known."""
+    try:
+        sums.send(total)
+    except StopIteration as end:
+        rows: Rows = end.value
+        return rows
+    raise AssertionError("another sum was to follow")
 
 
 class _Snapshot(NamedTuple):
@@ -101,6 +125,10 @@ class Records:
     def take_gradient(self) -> None:
         """The iteration after the snapshot is over."""
         self._gradients[-1] = self._steps.gradient
+
+    def left(self) -> list[Rows]:
+        """The rows of a run that has ended in the middle of an iteration; on ranks, none without the others."""
+        return self.beat(to_the_end=True) if self._crew.size == 1 else []
 
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """Measure what was set aside; the rows that are complete."""

@@ -195,6 +195,23 @@ def what_all_ranks_ask_for_is_done_once():
     assert agreed((loop.run.iteration, loop.run.marks))
 
 
+def a_loop_that_is_left_keeps_its_rows():
+    for k in (loop := ifog.loop(1000)):
+        loop.record(rank=ifog.rank())
+        time.sleep(0.002)
+        if k == 150:
+            break
+    ifog.barrier()
+    assert loop.run.status == "stopped"
+    history = loop.run.history.set_index("iteration")["rank"]
+    assert history.index.tolist() == list(range(151))
+    ((begins, what),) = loop.run.marks
+    assert what == f"from here on, of rank {ifog.rank()} alone"
+    assert 0 < begins <= 150
+    assert (history.loc[: begins - 1] == (ifog.size() - 1) / 2).all()
+    assert (history.loc[begins:] == ifog.rank()).all()
+
+
 def a_loop_is_averaged_and_steered():
     loop = ifog.loop(name="mine", lr=1.0, topology=ifog.topology.ring(ifog.size()))
     ifog.set_topology(ifog.topology.ring(ifog.size()))
