@@ -215,7 +215,6 @@ class Experiment:
     def _drive(self, course: Course, records: Records) -> None:
         steps, every = self.steps, self.every
         for k in course:
-            taken = False
             try:
                 taken = k % every == 0 and records.take(k)
                 steps.step()
@@ -223,8 +222,7 @@ class Experiment:
                     records.take_gradient()
             except BaseException as error:
                 course.broken = error
-                if taken:
-                    records.forget()
+                records.forget(k)
                 raise
 
     def _last(self, records: Records) -> None:

@@ -32,11 +32,6 @@ from .steering import Beat, Command
 class Recorder(Protocol):
     """What sets aside what is to be recorded, and makes rows of it."""
 
-    @property
-    def full(self) -> bool:
-        """Whether it should be measured before the next beat; the same on every rank."""
-        ...
-
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """The rows that are complete."""
         ...
@@ -80,8 +75,6 @@ class Course:
                     self._at_beat()
                     if self._stopped:
                         break
-                elif recorder.full:
-                    self._add(recorder.beat())
                 yield run.iteration
                 run.iteration += 1
             beat.over()
@@ -203,13 +196,11 @@ class Loop:
 class _Values:
     """Numbers that were recorded, on their way to become rows."""
 
-    full = False
-
     def __init__(self, run: Run, crew: Crew) -> None:
         self._run, self._crew = run, crew
         self.watch = Stopwatch()
         self._rows: dict[int, dict[str, Any]] = {}
-        self._travelling = Travelling(crew)
+        self._travelling = Travelling[Rows](crew)
 
     def add(self, values: Mapping[str, Any]) -> None:
         row = self._rows.setdefault(self._run.iteration, {"seconds": self.watch()})
@@ -245,7 +236,7 @@ class _Values:
         values = [[_number(name, row.get(name, math.nan)) for name in names] for row in rows.values()]
         return list(rows), names, torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
 
-    def _averaged(self, iterations: list[int], names: list[str], values: torch.Tensor) -> Sums:
+    def _averaged(self, iterations: list[int], names: list[str], values: torch.Tensor) -> Sums[Rows]:
         total = yield values
         return _rows(iterations, names, total / self._crew.size)
 

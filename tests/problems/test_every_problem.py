@@ -63,6 +63,16 @@ def test_the_loss_of_a_node_is_its_own(name, form):
 
 
 @every
+@pytest.mark.parametrize("S", [1, 20])
+def test_losses_at_points_that_all_nodes_share_are_their_losses_there(name, form, S):
+    problem = made(name, form)
+    points = torch.cat([somewhere(problem, range(6), seed) for seed in range(4)])[:S]
+    for nodes in (range(6), [4, 1]):
+        each = torch.stack([problem.loss(point.expand(len(nodes), -1), nodes) for point in points])
+        torch.testing.assert_close(problem.take(nodes).losses(points, nodes), each, rtol=1e-12, atol=1e-14)
+
+
+@every
 def test_the_optimum_is_stationary(name, form):
     problem = made(name, form)
     if problem.optimum is None:
