@@ -33,6 +33,7 @@ from .steering import Command
 from .steps import Activations, Stepper, Steps
 
 _PATIENCE = 10.0  # seconds, for an iteration that is under way when Python ends
+_ROWS, _SELDOM = 1000, 100  # so many rows show enough of a run; but whoever watches does not wait longer than this
 _BLOWN_UP = 1e12  # so many times farther away than at the start: it will not come back
 
 
@@ -45,7 +46,7 @@ def run(
     on: Place | None = None,
     wait: bool | None = None,
     seed: int = 0,
-    every: int = 1,
+    every: int | None = None,
     batch: int | None = None,
     start: Any = None,
     n: int | None = None,
@@ -59,9 +60,10 @@ def run(
 ) -> Run:
     """Run a method: simulated here, or spread over the ranks where this process is one of several.
 
-    The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded. ``batch`` is
-    the size of the mini-batches (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the
-    background, elsewhere it blocks; ``wait`` says otherwise, ``on`` runs it somewhere else.
+    The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded: by default each
+    of a thousand, and of more steps every second, third … up to every hundredth. ``batch`` is the size of the mini-batches
+    (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the background, elsewhere it blocks;
+    ``wait`` says otherwise, ``on`` runs it somewhere else.
 
     ``effects`` are what goes wrong on the way of messages (`ifog.network.effects`). A simulation has a clock as soon as one of
     ``compute`` (seconds for a gradient), ``speeds`` (of the nodes) and ``delay`` (of messages) is given, or the method is
@@ -80,12 +82,13 @@ def run(
         world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
         mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **world, **parameters})
         return mirror.wait() if wait else mirror
+    steps = _whole("steps", steps, 0)
     experiment = Experiment(
         found,
         _problem(problem, n),
         topology=topology,
         seed=_whole("seed", seed, 0),
-        every=_whole("every", every, 1),
+        every=min(_SELDOM, max(1, steps // _ROWS)) if every is None else _whole("every", every, 1),
         batch=None if batch is None else _whole("batch", batch, 1),
         start=start,
         name=name,
@@ -93,7 +96,7 @@ def run(
         effects=effects,
         clock={"compute": compute, "speeds": speeds, "delay": delay},
     )
-    return experiment.go(_whole("steps", steps, 0), wait=wait, progress=progress)
+    return experiment.go(steps, wait=wait, progress=progress)
 
 
 class Experiment:

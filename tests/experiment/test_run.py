@@ -46,6 +46,18 @@ def test_every_recorded_number_is_what_its_name_says():
     assert (history["compute"] + history["copy"] <= history["seconds"] + 1e-3).all()
 
 
+def test_long_runs_are_recorded_less_often_unless_one_says_otherwise():
+    for steps, every in ((0, 1), (1999, 1), (2000, 2), (150_000, 100)):
+        run = ifog.run("dgd", PROBLEM, topology="ring", steps=steps, lr=LR, wait=False)
+        assert run.about["every"] == every
+        run.stop()
+        run.wait(timeout=60)
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=2500, lr=LR, every=1)
+    assert len(run.history) == 2501
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=2500, lr=LR)
+    assert run.history["iteration"].tolist() == list(range(0, 2501, 2))
+
+
 @pytest.mark.parametrize("every", [1, 10])
 def test_many_snapshots_at_once_give_the_numbers_of_each_alone(every, monkeypatch):
     from ifog.experiment import records
