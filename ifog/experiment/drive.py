@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import hashlib
 import math
-import numbers
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from ..network.clock import Clock
 from ..network.effects import Effect
 from ..network.network import schedule_of
 from ..problems import Problem
+from ..problems.arguments import whole
 from .crew import Alone, Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, remember
@@ -82,14 +82,14 @@ def run(
         world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
         mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **world, **parameters})
         return mirror.wait() if wait else mirror
-    steps = _whole("steps", steps, 0)
+    steps = whole("steps", steps, error=ArgumentError)
     experiment = Experiment(
         found,
         _problem(problem, n),
         topology=topology,
-        seed=_whole("seed", seed, 0),
-        every=min(_SELDOM, max(1, steps // _ROWS)) if every is None else _whole("every", every, 1),
-        batch=None if batch is None else _whole("batch", batch, 1),
+        seed=whole("seed", seed, error=ArgumentError),
+        every=min(_SELDOM, max(1, steps // _ROWS)) if every is None else whole("every", every, minimum=1, error=ArgumentError),
+        batch=None if batch is None else whole("batch", batch, minimum=1, error=ArgumentError),
         start=start,
         name=name,
         parameters=parameters,
@@ -192,7 +192,7 @@ class Experiment:
         self, steps: int, *, wait: bool | None = None, progress: bool | None = None, topology: Any = None, **parameters: Any
     ) -> Run:
         """Run so many iterations more."""
-        steps = self.run.iteration + _whole("steps", steps, 0)
+        steps = self.run.iteration + whole("steps", steps, error=ArgumentError)
         if self._ended:
             raise ExperimentError(
                 f"{self.run.name} has taken in all mail, and ends there; begin another run with start=…, where this one ended"
@@ -361,9 +361,3 @@ def _start(start: Any, problem: Problem, net: Network) -> torch.Tensor:
             f"({problem.n}, {problem.d})"
         )
     return x[net.nodes.start : net.nodes.stop].clone()
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ArgumentError(f"{name}={value!r}: give a whole number, {least} or more")
-    return int(value)

@@ -1,5 +1,6 @@
 """A run records what it should, goes where its method goes, and says what is wrong with what it is given."""
 
+import inspect
 import subprocess
 import sys
 import time
@@ -157,7 +158,7 @@ NEXT_TO_RIGHT = {
     "a topology that does not fit": ({"method": "extra", "topology": "exponential"}, MethodError, "symmetric.*try ring"),
     "no step size": ({"lr": None}, ArgumentError, "lr"),
     "a parameter that is none": ({"beta": 0.9}, ArgumentError, "has no parameter 'beta'"),
-    "steps that are no number": ({"steps": "many"}, ArgumentError, r"steps='many': give a whole number"),
+    "steps that are no number": ({"steps": "many"}, ArgumentError, r"steps='many': steps must be a whole number"),
     "steps below zero": ({"steps": -1}, ArgumentError, "steps=-1"),
     "every of zero": ({"every": 0}, ArgumentError, "every=0"),
     "a batch of half": ({"batch": 0.5}, ArgumentError, r"batch=0\.5"),
@@ -273,6 +274,12 @@ def test_a_parameter_that_decides_how_memory_begins_cannot_be_changed():
     run = ifog.run("overlap_sgp", PROBLEM, topology="ring", steps=10, lr=LR, tau=1)
     with pytest.raises(ArgumentError, match="tau of overlap_sgp decides how its memory begins"):
         run.extend(10, tau=3)
+
+
+def test_no_name_that_a_run_needs_itself_was_forgotten():
+    from ifog.algorithms.method import _TAKEN
+
+    assert {p.name for p in inspect.signature(ifog.run).parameters.values() if p.kind is not p.VAR_KEYWORD} == _TAKEN
 
 
 def test_the_names_that_a_run_needs_itself_are_none_for_parameters():
