@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_CACHED = 1 << 16  # numbers
-
 
 def times(A: Tensor, x: Tensor) -> Tensor:
     """A_i x_i of every node: [k, K, d] and [k, d] give [k, K]."""
@@ -21,11 +19,10 @@ def times_points(A: Tensor, points: Tensor) -> Tensor:
     """A_i z_s of every node at points they share: [k, K, d] and [S, d] give [S, k, K].
 
     By BLAS: the same as `times` but for rounding. One point at a time and each in memory of its own, so that its digits do not
-    depend on how many there are; and some rows after the other, which stay in the cache while all points meet them.
+    depend on how many there are.
     """
-    rows, zs = A.flatten(0, 1), [z.clone() for z in points]
-    parts = torch.split(rows, max(1, _CACHED // max(1, rows.shape[1])))
-    return torch.cat([torch.stack([part @ z for z in zs]) for part in parts], 1).view(len(zs), *A.shape[:2])
+    rows = A.flatten(0, 1)
+    return torch.stack([rows @ z.clone() for z in points]).view(len(points), *A.shape[:2])
 
 
 def transposed_times(A: Tensor, r: Tensor) -> Tensor:
