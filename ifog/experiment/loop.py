@@ -70,13 +70,15 @@ class Course:
         run.became("running")
         self._watch.go_on()
         try:
-            while run.steps is None or run.iteration < run.steps:
-                if run.iteration >= beat.next:
+            k, end = run.iteration, math.inf if run.steps is None else run.steps
+            while k < end:
+                if k >= beat.next:
                     self._at_beat()
                     if self._stopped:
                         break
-                yield run.iteration
-                run.iteration += 1
+                yield k
+                k += 1
+                run.iteration = k
             beat.over()
             if self._at_the_end is not None:
                 self._at_the_end()
