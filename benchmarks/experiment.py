@@ -30,7 +30,7 @@ from ifog.algorithms import find
 from ifog.experiment.crew import crew
 from ifog.experiment.drive import Experiment
 
-CASES = {"16 nodes × 10": (16, 10, 10_000), "64 nodes × 1,000": (64, 1000, 150), "1,000 nodes × 100": (1000, 100, 60)}
+CASES = {"16 nodes × 10": (16, 10, 10_000), "64 nodes × 1,000": (64, 1000, 400), "1,000 nodes × 100": (1000, 100, 150)}
 QUICK = {"8 nodes × 5": (8, 5, 1000)}
 EVERY = (1, 10, 100)
 GOAL = 1.05

@@ -13,6 +13,9 @@ HEAD = """# The methods
 Written by `python docs/methods.py` from what stands beside each method's code. Run any of them with
 `ifog.run("NAME", problem, topology=…, steps=…)`, or call it in a loop of your own.
 
+Those that average without gradients start from the nodes' own values in `ifog.problems.averaging(n, d=…)`, and their error
+there is the distance to the mean.
+
 """
 
 

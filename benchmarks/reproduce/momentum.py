@@ -27,7 +27,7 @@ def experiment(quick: bool) -> Report:
     for topology in ("ring",) if quick else ("ring", "grid"):
         ends, soon = {}, {}
         for method, name in PAPER_NAMES.items():
-            history = run(method, problem, topology=topology, steps=3000, lr=lr).history
+            history = run(method, problem, topology=topology, steps=3000, lr=lr, every=1).history
             errors = history["error"].to_numpy()
             ends[method] = float(errors[-1])
             soon[method] = rounds_to(0.05 * ends[method], history["iteration"], abs(errors - ends[method]))

@@ -1,4 +1,4 @@
-"""Averaging without gradients: from each node's own value to the mean of all.
+"""Averaging without gradients: from each node's own value to the mean of all, as in `ifog.problems.averaging`.
 
 Random pairs, matchings, one-peer graphs and hierarchies are `consensus` on such a topology: ``random_edge``,
 ``random_matching``, ``one_peer_exponential``, ``hierarchical(machines, local)``.

@@ -125,6 +125,11 @@ class Method:
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
 
     @property
+    def of_ifog(self) -> bool:
+        """Whether it came with ifog."""
+        return self.__module__.startswith(f"{__package__}.")
+
+    @property
     def asynchronous(self) -> bool:
         """Whether a call is an activation of one node, and nobody waits: `ifog.experiment.Asynchronous` drives it."""
         return bool(self.mail)
@@ -233,7 +238,13 @@ def method(
         if taken:
             raise MethodError(f"{min(taken)} of {function.__name__}: ifog.run has an argument of that name; choose another one")
         made = Method(function, wanted, memory, on_swap, mail)
-        _register[made.name] = made
+        known = _register.get(made.name)
+        if known is not None and known.of_ifog and known.__module__ != made.__module__:
+            raise MethodError(
+                f"{made.name} is a method of ifog's own, from {known.__module__}: call yours something else, "
+                f"e.g. my_{made.name}"
+            )
+        _register[made.name] = made  # one's own may be defined again: so a cell is edited
         return made
 
     return make

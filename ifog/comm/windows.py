@@ -189,7 +189,8 @@ class Window:
     ) -> torch.Tensor:
         """``value ← self_weight · value + Σ_j src_weights[j] · buffer_j``, and the same with p. Gives the value.
 
-        The weights are the topology's unless given. ``reset`` empties the buffers that were used, in the same instant.
+        The weights are the topology's unless given. ``reset`` empties the buffers that were used, in the same instant. Without
+        it, weights that sum to more than one let value and p grow with every update, in the end to infinity.
         """
         value: torch.Tensor = self._begin("update", self._combine(self_weight, src_weights, reset=reset)).wait()
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -179,10 +180,23 @@ def _arguments(entry: Any) -> Mapping[str, Any]:
 
 
 def _with_names(runs: Sequence[Run]) -> Sequence[Run]:
-    """Runs of one name get what tells them apart."""
-    names = [run.name for run in runs]
+    """Runs of one name get what tells them apart: what they were given, and else a number."""
+    by_name: dict[str, list[Run]] = {}
     for run in runs:
-        if names.count(run.name) > 1:
-            told = [f"{key} {value:g}" for key, value in run.parameters.items() if isinstance(value, int | float)]
-            run.name = ", ".join([run.name, *told[:2]])
+        by_name.setdefault(run.name, []).append(run)
+    for alike in by_name.values():
+        given = [{**run.about, **run.parameters, **run.world} for run in alike]
+        names = dict.fromkeys(name for each in given for name in each)
+        differing = [name for name in names if len({_said(each.get(name)) for each in given}) > 1]
+        for run, each in zip(alike, given, strict=True):
+            run.name = ", ".join([run.name, *(f"{name} {_said(each.get(name))}" for name in differing)])
+    taken: Counter[str] = Counter()
+    for run in runs:
+        taken[run.name] += 1
+        if taken[run.name] > 1:
+            run.name = f"{run.name} ({taken[run.name]})"
     return runs
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"{value!s:.40}"

@@ -26,10 +26,6 @@ class Alone:
         """The sum over all; it travels until ``wait``."""
         return Done(x)
 
-    def start_telling(self, words: torch.Tensor) -> Pending[torch.Tensor]:
-        """The words of rank 0, on every rank; they travel until ``wait``."""
-        return Done(words)
-
     def told(self, value: Any) -> Any:
         """What rank 0 gives, on every rank."""
         return value
@@ -60,11 +56,6 @@ class Together:
     def start_sum(self, x: torch.Tensor, name: str | None = None) -> Pending[torch.Tensor]:
         """The sum over all; it travels until ``wait``. The name is what it is called if the ranks sum different things."""
         handle: Pending[torch.Tensor] = api.allreduce_nonblocking(x, "sum", name=name)
-        return handle
-
-    def start_telling(self, words: torch.Tensor) -> Pending[torch.Tensor]:
-        """The words of rank 0, on every rank; they travel until ``wait``."""
-        handle: Pending[torch.Tensor] = api.broadcast_nonblocking(words, 0)
         return handle
 
     def told(self, value: Any) -> Any:

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import hashlib
 import math
-import numbers
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from ..network.clock import Clock
 from ..network.effects import Effect
 from ..network.network import schedule_of
 from ..problems import Problem
+from ..problems.arguments import whole
 from .crew import Alone, Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, remember
@@ -33,6 +33,7 @@ from .steering import Command
 from .steps import Activations, Stepper, Steps
 
 _PATIENCE = 10.0  # seconds, for an iteration that is under way when Python ends
+_ROWS, _SELDOM = 1000, 100  # so many rows show enough of a run; but whoever watches does not wait longer than this
 _BLOWN_UP = 1e12  # so many times farther away than at the start: it will not come back
 
 
@@ -45,7 +46,7 @@ def run(
     on: Place | None = None,
     wait: bool | None = None,
     seed: int = 0,
-    every: int = 1,
+    every: int | None = None,
     batch: int | None = None,
     start: Any = None,
     n: int | None = None,
@@ -59,9 +60,10 @@ def run(
 ) -> Run:
     """Run a method: simulated here, or spread over the ranks where this process is one of several.
 
-    The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded. ``batch`` is
-    the size of the mini-batches (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the
-    background, elsewhere it blocks; ``wait`` says otherwise, ``on`` runs it somewhere else.
+    The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded: by default each
+    of a thousand, and of more steps every second, third … up to every hundredth. ``batch`` is the size of the mini-batches
+    (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the background, elsewhere it blocks;
+    ``wait`` says otherwise, ``on`` runs it somewhere else.
 
     ``effects`` are what goes wrong on the way of messages (`ifog.network.effects`). A simulation has a clock as soon as one of
     ``compute`` (seconds for a gradient), ``speeds`` (of the nodes) and ``delay`` (of messages) is given, or the method is
@@ -80,20 +82,21 @@ def run(
         world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
         mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **world, **parameters})
         return mirror.wait() if wait else mirror
+    steps = whole("steps", steps, error=ArgumentError)
     experiment = Experiment(
         found,
         _problem(problem, n),
         topology=topology,
-        seed=_whole("seed", seed, 0),
-        every=_whole("every", every, 1),
-        batch=None if batch is None else _whole("batch", batch, 1),
+        seed=whole("seed", seed, error=ArgumentError),
+        every=min(_SELDOM, max(1, steps // _ROWS)) if every is None else whole("every", every, minimum=1, error=ArgumentError),
+        batch=None if batch is None else whole("batch", batch, minimum=1, error=ArgumentError),
         start=start,
         name=name,
         parameters=parameters,
         effects=effects,
         clock={"compute": compute, "speeds": speeds, "delay": delay},
     )
-    return experiment.go(_whole("steps", steps, 0), wait=wait, progress=progress)
+    return experiment.go(steps, wait=wait, progress=progress)
 
 
 class Experiment:
@@ -124,8 +127,6 @@ class Experiment:
         net = Network(schedule_of(topology, problem.n), hosts=hosts, seed=seed, device=problem.device, effects=effects)
         checked = method.check(net, **parameters)
         x = _start(start, problem, net)
-        self.world = {"effects": effects, **(clock or {})}
-        """What does not belong to the method, and is not how the world usually is."""
         times = {key: value for key, value in (clock or {}).items() if value is not None}
         if times and self.crew.size > 1:
             raise ArgumentError(f"{min(times)}=…: on ranks each is as fast as it is; simulate it for a clock of your choice")
@@ -138,6 +139,7 @@ class Experiment:
         self._alone = method.asynchronous and self.crew.size > 1  # nobody waits: neither for records nor for commands
         self.run = run or Run(name or f"{method.name} on {net.topology.label}", None)
         self.run.parameters, self.run._topology = checked, net.topology
+        self.run.world = {"effects": effects, **(clock or {})}
         self.run.about = {
             "method": method.name,
             "problem": problem.label,
@@ -190,7 +192,7 @@ class Experiment:
         self, steps: int, *, wait: bool | None = None, progress: bool | None = None, topology: Any = None, **parameters: Any
     ) -> Run:
         """Run so many iterations more."""
-        steps = self.run.iteration + _whole("steps", steps, 0)
+        steps = self.run.iteration + whole("steps", steps, error=ArgumentError)
         if self._ended:
             raise ExperimentError(
                 f"{self.run.name} has taken in all mail, and ends there; begin another run with start=…, where this one ended"
@@ -216,7 +218,6 @@ class Experiment:
     def _drive(self, course: Course, records: Records) -> None:
         steps, every = self.steps, self.every
         for k in course:
-            taken = False
             try:
                 taken = k % every == 0 and records.take(k)
                 steps.step()
@@ -224,8 +225,7 @@ class Experiment:
                     records.take_gradient()
             except BaseException as error:
                 course.broken = error
-                if taken:
-                    records.forget()
+                records.forget(k)
                 raise
 
     def _last(self, records: Records) -> None:
@@ -361,9 +361,3 @@ def _start(start: Any, problem: Problem, net: Network) -> torch.Tensor:
             f"({problem.n}, {problem.d})"
         )
     return x[net.nodes.start : net.nodes.stop].clone()
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ArgumentError(f"{name}={value!r}: give a whole number, {least} or more")
-    return int(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,19 @@ class History:
             for name, values in self._columns.items():
                 values.extend(rows.get(name, [np.nan] * count))
             self._length += count
+        self.tell()
+
+    def tell(self) -> None:
+        """Call the listeners. One that fails is not called again: those who watch must not end what they watch."""
         for listener in list(self.listeners):
-            listener()
+            try:
+                listener()
+            except Exception as error:  # noqa: BLE001  it is somebody else's, and may fail in any way
+                self.listeners.remove(listener)
+                name = getattr(listener, "__name__", type(listener).__name__)
+                warnings.warn(
+                    f"{name} listened to a run, failed, and hears no more of it: {type(error).__name__}: {error}", stacklevel=2
+                )
 
     def columns(self, begin: int = 0) -> dict[str, list[float]]:
         """The values by name, from row ``begin`` on."""

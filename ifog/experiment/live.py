@@ -41,6 +41,8 @@ class Run:
         self.wishes = Wishes()
         self.about: dict[str, Any] = {}
         """What it runs: method, problem, seed …"""
+        self.world: Mapping[str, Any] = {}
+        """What does not belong to the method, and is not how the world usually is: effects, compute, speeds, delay."""
         self._topology: Schedule | None = None
         self._refuse: Callable[[Command], Command] = lambda command: command
         """Checks a command where it is given, and raises if it cannot be."""
@@ -83,7 +85,10 @@ class Run:
         return self.status in _OVER
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have something called whenever rows were added or the status changed; returns how to end that."""
+        """Have something called whenever rows were added or the status changed; returns how to end that.
+
+        If it fails, it is dropped with a warning, and the run goes on.
+        """
         listeners = self.records.listeners
         listeners.append(listener)
         return lambda: listeners.remove(listener) if listener in listeners else None
@@ -178,8 +183,7 @@ class Run:
         self.status, self.error = status, error
         if self.over:
             self._over.set()
-        for listener in list(self.records.listeners):
-            listener()
+        self.records.tell()
 
     def mark(self, command: Command) -> None:
         """Note what was changed at this iteration."""

@@ -32,13 +32,12 @@ from .steering import Beat, Command
 class Recorder(Protocol):
     """What sets aside what is to be recorded, and makes rows of it."""
 
-    @property
-    def full(self) -> bool:
-        """Whether it should be measured before the next beat; the same on every rank."""
-        ...
-
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         """The rows that are complete."""
+        ...
+
+    def left(self) -> list[Rows]:
+        """The last rows of a loop that was left in the middle: the other ranks may still be in it, and are not waited for."""
         ...
 
 
@@ -71,26 +70,25 @@ class Course:
         run.became("running")
         self._watch.go_on()
         try:
-            while run.steps is None or run.iteration < run.steps:
-                if run.iteration >= beat.next:
+            k, end = run.iteration, math.inf if run.steps is None else run.steps
+            while k < end:
+                if k >= beat.next:
                     self._at_beat()
                     if self._stopped:
                         break
-                elif recorder.full:
-                    self._add(recorder.beat())
-                yield run.iteration
-                run.iteration += 1
+                yield k
+                k += 1
+                run.iteration = k
             beat.over()
             if self._at_the_end is not None:
                 self._at_the_end()
             self._add(recorder.beat(to_the_end=True))
         except GeneratorExit:  # somebody has left the loop. Whether the other ranks did so too, nobody knows: nothing is sent
             failed = self.broken is not None and not isinstance(self.broken, KeyboardInterrupt)
-            if self._crew.size == 1:
-                try:
-                    self._add(recorder.beat(to_the_end=True))
-                except Exception as error:  # noqa: BLE001  it cannot be raised from here, and is kept in the run
-                    self.broken, failed = self.broken or error, True
+            try:
+                self._add(recorder.left())
+            except Exception as error:  # noqa: BLE001  it cannot be raised from here, and is kept in the run
+                self.broken, failed = self.broken or error, True
             run.became("failed" if failed else "stopped", self.broken if failed else None)
             raise
         except KeyboardInterrupt:
@@ -182,7 +180,11 @@ class Loop:
         return self.run.topology
 
     def record(self, **values: Any) -> None:
-        """Write down numbers of this iteration; on ranks, their means over the ranks."""
+        """Write down numbers of this iteration; on ranks, their means over the ranks.
+
+        After a ``break`` on ranks the last of them are this rank's own, from where the run has a mark; to end a loop with all
+        means, let every rank call ``loop.run.stop()``.
+        """
         self._values.add(values)
 
     def _change(self, command: Command) -> None:
@@ -196,13 +198,11 @@ class Loop:
 class _Values:
     """Numbers that were recorded, on their way to become rows."""
 
-    full = False
-
     def __init__(self, run: Run, crew: Crew) -> None:
         self._run, self._crew = run, crew
         self.watch = Stopwatch()
         self._rows: dict[int, dict[str, Any]] = {}
-        self._travelling = Travelling(crew)
+        self._travelling = Travelling[Rows](crew)
 
     def add(self, values: Mapping[str, Any]) -> None:
         row = self._rows.setdefault(self._run.iteration, {"seconds": self.watch()})
@@ -215,17 +215,36 @@ class _Values:
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         rows = self._travelling.beat(to_the_end=to_the_end)
         if self._rows or self._crew.size > 1:  # on ranks, always: not all may have recorded
-            kept, self._rows = self._rows, {}
-            names = list(dict.fromkeys(name for row in kept.values() for name in row))
-            self._travelling.begin(self._averaged(kept, names), f"loop.record({', '.join(names)})")
+            iterations, names, values = self._taken()
+            self._travelling.begin(self._averaged(iterations, names, values), f"loop.record({', '.join(names)})")
             if to_the_end or self._crew.size == 1:
                 rows += self._travelling.beat(to_the_end=True)
         return rows
 
-    def _averaged(self, rows: dict[int, dict[str, Any]], names: list[str]) -> Sums:
+    def left(self) -> list[Rows]:
+        if self._crew.size == 1:
+            return self.beat(to_the_end=True)
+        means, own = self._travelling.left()
+        if self._rows:
+            own.append(_rows(*self._taken()))
+        if own:
+            self._run.marks.append((int(own[0]["iteration"][0]), f"from here on, of rank {self._crew.rank} alone"))
+        return means + own
+
+    def _taken(self) -> tuple[list[int], list[str], torch.Tensor]:
+        """What was recorded since the last time: a row of values for each iteration."""
+        names = list(dict.fromkeys(name for row in self._rows.values() for name in row))
+        rows, self._rows = self._rows, {}
         values = [[_number(name, row.get(name, math.nan)) for name in names] for row in rows.values()]
-        total = yield torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
-        return {"iteration": list(map(float, rows)), **dict(zip(names, (total / self._crew.size).T.tolist(), strict=True))}
+        return list(rows), names, torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
+
+    def _averaged(self, iterations: list[int], names: list[str], values: torch.Tensor) -> Sums[Rows]:
+        total = yield values
+        return _rows(iterations, names, total / self._crew.size)
+
+
+def _rows(iterations: list[int], names: list[str], values: torch.Tensor) -> Rows:
+    return {"iteration": list(map(float, iterations)), **dict(zip(names, values.T.tolist(), strict=True))}
 
 
 def _number(name: str, value: Any) -> float:

@@ -48,7 +48,7 @@ def save(run: Run, path: Any) -> None:
 
 def _content(run: Run, experiment: Experiment | None) -> dict[str, Any]:
     defaults = {} if experiment is None else experiment.steps.method.parameters
-    world = {} if experiment is None else {name: _tidy(value) for name, value in experiment.world.items()}
+    world = {name: _tidy(value) for name, value in run.world.items()}
     world = {name: value for name, value in world.items() if value is not None and value != []}
     parameters = {name: _tidy(value) for name, value in run.parameters.items()}
     return {
@@ -106,6 +106,7 @@ def load(path: Any) -> Run:
     run.status = "stopped" if content["status"] == "paused" else content["status"]
     run.marks, run.about = [tuple(mark) for mark in content["marks"]], content["about"]
     run.parameters, run._kept_out = content["parameters"], content["others"]
+    run.world = content["world"]
     run._topology = _rebuilt(content["topology"])
     run._content = content
     run._over.set()

@@ -1,12 +1,13 @@
 """What a person asks of a run while it runs, and when it is done: at the same iteration on every rank.
 
-Every few iterations there is a *beat*. On ranks, rank 0 says at each beat how many commands it has, by a broadcast that travels
-until the next one, so that nobody waits for it; only where there are some, all take them up together. How many iterations a
-beat is long, rank 0 says too: about `_BEAT` seconds' worth.
+Every few iterations there is a *beat*. On ranks, each says at a beat how many commands it has, in a sum that travels until the
+next one, so that nobody waits for it; only where there are some, all take them up together. How many iterations a beat is long,
+rank 0 says in the same sum: about `_BEAT` seconds' worth.
 """
 
 from __future__ import annotations
 
+import pickle
 import queue
 import time
 from typing import Any, NamedTuple
@@ -73,15 +74,22 @@ class Beat:
             self._length = self._longer(k)
         else:
             announced, self._length = (0, 1) if self._travelling is None else self._travelling.wait().tolist()
-            commands = crew.told(self._wishes.all() if crew.rank == 0 else None) if announced else []
-            words = torch.tensor([len(self._wishes), self._longer(k)])
-            self._travelling = crew.start_telling(words)
+            commands = self._of_all(self._wishes.all()) if announced else []
+            length = self._longer(k)
+            self._travelling = crew.start_sum(torch.tensor([len(self._wishes), length if crew.rank == 0 else 0]))
         self.next, self.grows = k + self._length, self._length >= 2 * before
         return commands
 
     def while_paused(self) -> list[Command]:
         """Wait a moment for commands."""
-        return list(self._crew.told(self._wishes.all(within=_NAP) if self._crew.rank == 0 else None))
+        return self._of_all(self._wishes.all(within=_NAP))
+
+    def _of_all(self, mine: list[Command]) -> list[Command]:
+        """The commands of all ranks; where several ask for the same, as a cell does that runs on all, it is done once."""
+        if self._crew.size == 1:
+            return mine
+        asked = dict.fromkeys(self._crew.all_of(pickle.dumps(mine)))
+        return [command for some in asked for command in pickle.loads(some)]
 
     def rested(self, k: int) -> None:
         """The time until now was none of the iterations'."""

@@ -97,13 +97,17 @@ class Clock:
             f_i &= t_i + c_i \\
             t_i &\leftarrow \max\big(f_i, \max_j (f_j + d_{ij})\big)
         """
-        return self.iteration([graph])
+        return self.iteration([[graph]])
 
-    def iteration(self, met: Sequence[Graph | None]) -> NDArray[np.float64]:
-        """A computation, and then messages along these graphs one after the other (`Network.met`); None is an allreduce."""
+    def iteration(self, met: Sequence[Sequence[Graph | None]]) -> NDArray[np.float64]:
+        """A computation, and then messages along graphs, None for an allreduce: see `Network.met`.
+
+        Those of an inner sequence travel at the same time, and the inner sequences one after the other.
+        """
         ready = self.times + self._computing(np.arange(self.n))
-        for graph in met:
-            ready = self._when_all_have_heard(ready) if graph is None else self._when_heard(ready, graph)
+        for together in met:
+            came = [self._when_all_have_heard(ready) if graph is None else self._when_heard(ready, graph) for graph in together]
+            ready = np.max(came, axis=0)
         self.times = ready
         self.counts += 1
         return self.times

@@ -23,7 +23,7 @@ from ..topology.convert import as_topology
 from . import memory
 from .edges import Edges
 from .effects import Effect, Effects
-from .hosts import Done, Here, Hosts, Pending, Ranks, bounds
+from .hosts import Here, Hosts, Pending, Ranks, bounds
 from .mailbox import Mail, Node
 from .random import Random
 from .rows import Rows, message_size
@@ -78,8 +78,11 @@ class Network:
         self.effects = Effects(effects, seed)
         """What goes wrong on the way."""
         self._mail: Mail | None = None
-        self.met: list[Any] = []
-        """Along which graphs the nodes have talked in this iteration, one after the other; None for what all take part in."""
+        self.met: list[list[Any]] = []
+        """Along which graphs the nodes have talked in this iteration, None for what all take part in.
+
+        A list holds what was on its way at the same time; a new one begins once something was waited for."""
+        self._waited = True
         self.seconds = 0.0
         """How long this process has been busy with talking, and waiting for it."""
         self._parent: Network | None = None
@@ -113,7 +116,7 @@ class Network:
     def advance(self) -> None:
         """The next iteration."""
         self.round += 1
-        self.met.clear()
+        self._forget_met()
 
     @property
     def graph(self) -> Any:
@@ -202,28 +205,38 @@ class Network:
         self.count(turn.messages, size)
         self.traffic.note_round(turn, size)
         pending = self.visit(list(xs), turn, use, turn.said, self._lengths)
-        return self._disturbed(pending, turn) if self.effects.sigma else pending
-
-    def _disturbed(self, pending: Pending[Any], turn: Turn) -> Pending[Any]:
-        """What was mixed, with the noise of the messages in it: as much as if each had its own."""
-        mixed = pending.wait()
-        parts = mixed if isinstance(mixed, tuple) else (mixed,)
-        noisy = tuple(part + self.effects.sigma * _column(turn.spread, part) * self.random.normal(part) for part in parts)
-        return Done(noisy if isinstance(mixed, tuple) else noisy[0])
+        return _Disturbed(self, pending, turn) if self.effects.sigma else pending
 
     def visit(self, values: list[torch.Tensor], turn: Turn, use: Any, said: str, lengths: Sequence[int]) -> Pending[Any]:
         """Let ``use`` read what the hosts of this turn's senders have; ``lengths`` are the rows of each host."""
         began = time.perf_counter()
         pending: Pending[Any] = self.hosts.visit(values, turn.rows.sources, turn.dests, use, said, lengths)
-        self._talked(turn.graph)
+        self._talk(turn.graph)
         self.took(began)
-        return pending if self.hosts.size == 1 else _Timed(self, pending)
+        return _UnderWay(self, pending)
 
-    def _talked(self, graph: Any) -> None:
+    def _talk(self, graph: Any) -> None:
+        """Note that the nodes have begun to talk along this graph."""
+        root = self._root
+        if root._waited:
+            root.met.append([])
+            root._waited = False
+        root.met[-1].append(graph)
+
+    def heard(self) -> None:
+        """Note that the nodes have waited for what was said: what they say next, they say after that."""
+        self._root._waited = True
+
+    def _forget_met(self) -> None:
+        self.met.clear()
+        self._waited = True
+
+    @property
+    def _root(self) -> Network:
         root = self
         while root._parent is not None:
             root = root._parent
-        root.met.append(graph)
+        return root
 
     def took(self, began: float) -> None:
         """Note that this process has been talking since then."""
@@ -244,7 +257,8 @@ class Network:
         size = message_size(*xs) if bits is None else bits / 8
         self.count(2 * (self.n - 1) * len(self.nodes), size / self.n)
         self.traffic.note_all(2 * (self.n - 1), size / self.n)
-        self._talked(None)
+        self._talk(None)
+        self.heard()
         began = time.perf_counter()
         means = tuple((self.hosts.total(x.sum(0, keepdim=True)) / self.n).repeat(len(x), *[1] * (x.dim() - 1)) for x in xs)
         self.took(began)
@@ -319,7 +333,7 @@ class Network:
         """Go on from there."""
         self.round, self._began = state["round"], state["began"]
         self.messages, self.bytes = state["messages"], state["bytes"]
-        self.met.clear()
+        self._forget_met()
 
     def __repr__(self) -> str:
         where = "here" if isinstance(self.hosts, Here) else f"on rank {self.hosts.rank} of {self.hosts.size}"
@@ -328,8 +342,8 @@ class Network:
         )
 
 
-class _Timed:
-    """Something under way whose wait is counted."""
+class _UnderWay:
+    """What the nodes have said, until somebody waits for it."""
 
     def __init__(self, net: Network, pending: Pending[Any]) -> None:
         self._net, self._pending = net, pending
@@ -338,7 +352,26 @@ class _Timed:
         began = time.perf_counter()
         result = self._pending.wait()
         self._net.took(began)
+        self._net.heard()
         return result
+
+
+class _Disturbed:
+    """What is mixed, with the noise of the messages in it: as much as if each had its own."""
+
+    def __init__(self, net: Network, pending: Pending[Any], turn: Turn) -> None:
+        self._net, self._pending, self._turn = net, pending, turn
+        self._result: Any = None
+
+    def wait(self) -> Any:
+        if self._result is None:
+            mixed = self._pending.wait()
+            self._result = tuple(map(self._noisy, mixed)) if isinstance(mixed, tuple) else self._noisy(mixed)
+        return self._result
+
+    def _noisy(self, part: torch.Tensor) -> torch.Tensor:
+        net = self._net
+        return part + net.effects.sigma * _column(self._turn.spread, part) * net.random.normal(part)
 
 
 class Turn:
@@ -391,7 +424,6 @@ def _hosts_of(nodes: Any, bounds: Sequence[int]) -> Any:
 
 
 def schedule_of(topology: Any, n: int | None) -> Schedule:
-    """The schedule that is meant: it itself, a family's member of n nodes by its name, a graph of networkx, or a matrix."""
     """The schedule that is meant: itself, a family's member of n nodes by its name, or a graph of networkx or a matrix."""
     if isinstance(topology, Schedule):
         if n is not None and topology.n != n:

@@ -17,6 +17,7 @@ True
 from . import partition as partition
 from .contract import Batch as Batch
 from .contract import Problem as Problem
+from .averaging import averaging as averaging
 from .quadratic import quadratic as quadratic
 from .least_squares import least_squares as least_squares
 from .logistic import logistic as logistic

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ProblemError
+from ..errors import IfogError, ProblemError
 
 
-def whole(name: str, value: Any, *, minimum: int = 0, maximum: int | None = None) -> int:
+def whole(name: str, value: Any, *, minimum: int = 0, maximum: int | None = None, error: type[IfogError] = ProblemError) -> int:
     """The value as an int in a range."""
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise ProblemError(f"{name}={value!r}: {name} must be a whole number, at least {minimum}") from None
+        raise error(f"{name}={value!r}: {name} must be a whole number, at least {minimum}") from None
     if number < minimum or (maximum is not None and number > maximum):
         upto = "" if maximum is None else f" and at most {maximum}"
-        raise ProblemError(f"{name}={number}: {name} must be at least {minimum}{upto}")
+        raise error(f"{name}={number}: {name} must be at least {minimum}{upto}")
     return number
 
 

@@ -19,7 +19,7 @@ from ..errors import ProblemError
 from .arguments import real, whole
 from .contract import Problem
 from .register import problem
-from .stacked import gram, times, transposed_times
+from .stacked import gram, times, times_points, transposed_times
 
 
 class Squares(Problem):
@@ -28,6 +28,10 @@ class Squares(Problem):
     def _f(self, x: Tensor, A: Tensor, b: Tensor) -> Tensor:
         r = times(A, x) - b
         return (r * r).mean(1) / 2
+
+    def _f_at(self, points: Tensor, A: Tensor, b: Tensor) -> Tensor:
+        r = times_points(A, points) - b
+        return (r * r).mean(2) / 2
 
     def _gradient(self, x: Tensor, A: Tensor, b: Tensor) -> Tensor:
         return transposed_times(A, times(A, x) - b) / A.shape[1]

@@ -18,7 +18,7 @@ from ..errors import ProblemError
 from .arguments import real, whole
 from .contract import Problem
 from .register import problem
-from .stacked import gram, times, transposed_times
+from .stacked import gram, times, times_points, transposed_times
 
 _EXACT = 1e-12  # what may be left of the gradient at the optimum, relative to that of a single sample
 
@@ -32,9 +32,14 @@ class Logistic(Problem):
     """R₀."""
 
     def _f(self, x: Tensor, h: Tensor, y: Tensor) -> Tensor:
+        return softplus(-y * times(h, x)).mean(1) + self._R(x)
+
+    def _f_at(self, points: Tensor, h: Tensor, y: Tensor) -> Tensor:
+        return softplus(-y * times_points(h, points)).mean(2) + self._R(points)[:, None]
+
+    def _R(self, x: Tensor) -> Tensor:
         x2 = x * x
-        R = self.l2 / 2 * x2.sum(1) + self.nonconvex * (x2 / (1 + x2)).sum(1)
-        return softplus(-y * times(h, x)).mean(1) + R
+        return self.l2 / 2 * x2.sum(1) + self.nonconvex * (x2 / (1 + x2)).sum(1)
 
     def _gradient(self, x: Tensor, h: Tensor, y: Tensor) -> Tensor:
         dR = self.l2 * x + 2 * self.nonconvex * x / (1 + x * x) ** 2

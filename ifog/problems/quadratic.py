@@ -27,6 +27,9 @@ class Quadratic(Problem):
     def _gradient(self, x: Tensor, c: Tensor) -> Tensor:
         return (self._shared["H"] * (x - c)[:, None, :]).sum(2)
 
+    def _f_at(self, points: Tensor, c: Tensor) -> Tensor:
+        return torch.stack([((z - c) * ((z - c) @ self._shared["H"])).sum(1) / 2 for z in points])
+
     def _minimizer(self, c: Tensor) -> Tensor:
         return c.mean(0)
 

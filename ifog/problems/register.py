@@ -38,7 +38,13 @@ def problem(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int,
         made.name, made.label, made.parameters = make.__name__, _label(make.__name__, n, bound), dict(bound.arguments)
         return made
 
-    _PROBLEMS[make.__name__] = checked
+    known = _PROBLEMS.get(make.__name__)
+    if known is not None and known.__module__.startswith(f"{__package__}.") and known.__module__ != make.__module__:
+        raise ProblemError(
+            f"{make.__name__} is a problem of ifog's own, from {known.__module__}: call yours something else, "
+            f"e.g. my_{make.__name__}"
+        )
+    _PROBLEMS[make.__name__] = checked  # one's own may be defined again: so a cell is edited
     return cast("Callable[Concatenate[int, P], S]", checked)
 
 

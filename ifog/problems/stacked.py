@@ -15,6 +15,16 @@ def times(A: Tensor, x: Tensor) -> Tensor:
     return (A * x[:, None, :]).sum(2)
 
 
+def times_points(A: Tensor, points: Tensor) -> Tensor:
+    """A_i z_s of every node at points they share: [k, K, d] and [S, d] give [S, k, K].
+
+    By BLAS: the same as `times` but for rounding. One point at a time and each in memory of its own, so that its digits do not
+    depend on how many there are.
+    """
+    rows = A.flatten(0, 1)
+    return torch.stack([rows @ z.clone() for z in points]).view(len(points), *A.shape[:2])
+
+
 def transposed_times(A: Tensor, r: Tensor) -> Tensor:
     """A_iᵀ r_i of every node: [k, K, d] and [k, K] give [k, d]."""
     return (A * r[:, :, None]).sum(1)

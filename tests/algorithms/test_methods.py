@@ -279,6 +279,25 @@ def test_and_is_gone_after_the_test():
     assert "mine" not in algorithms.all()
 
 
+def test_the_name_of_a_method_of_ifog_is_not_for_ones_own(register):
+    with pytest.raises(MethodError, match=r"dgd is a method of ifog's own, from ifog\.algorithms\.descent: .*e\.g\. my_dgd"):
+
+        @method()
+        def dgd(net, x, grad, s, *, lr):
+            return x
+
+    assert algorithms.find("dgd") is METHODS["dgd"]
+
+
+def test_a_cell_that_is_edited_defines_its_method_again(register):
+    cell = "from ifog.algorithms import method\n@method()\ndef edited(net, x, grad, s):\n    return x + {}"
+    notebook = {"__name__": "__main__"}
+    for edit in (1, 2):
+        exec(cell.format(edit), notebook)
+        assert algorithms.find("edited") is notebook["edited"]
+        assert float(iterate("edited", ls4(), "ring", 1)[0, 0]) == edit
+
+
 def test_memory_that_was_not_declared_is_refused(register):
     @method(m=zeros)
     def forgetful(net, x, grad, s):

@@ -9,7 +9,7 @@ import torch
 import ifog
 from ifog import algorithms, problems
 from ifog.errors import ArgumentError, ExperimentError, MethodError
-from ifog.network import Network
+from ifog.network import Network, lose
 
 PROBLEM = problems.least_squares(8, seed=3)
 LR = 0.05 / PROBLEM.L
@@ -186,6 +186,23 @@ def test_runs_of_one_name_are_told_apart_by_their_parameters():
     compared = ifog.compare([{"lr": LR}, {"lr": LR / 2}], method="dgd", topology="ring", problem=PROBLEM, steps=5)
     assert len({run.name for run in compared}) == 2
     assert f"lr {LR / 2:g}" in compared[1].name
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ([{"batch": 1}, {}], ["dgd on ring(8), batch 1", "dgd on ring(8), batch None"]),
+        ([{"seed": 1, "lr": LR}, {"seed": 2, "lr": LR}], ["dgd on ring(8), seed 1", "dgd on ring(8), seed 2"]),
+        ([{"speeds": {0: 0.1}}, {"speeds": 1.0}], ["dgd on ring(8), speeds {0: 0.1}", "dgd on ring(8), speeds 1"]),
+        ([{"effects": [lose(0.2)]}, {}], ["dgd on ring(8), effects [lose(p=0.2)]", "dgd on ring(8), effects ()"]),
+        ([{"name": "mine"}, {"name": "mine", "method": "atc"}], ["mine, method dgd", "mine, method atc"]),
+        ([{}, {"start": torch.ones(PROBLEM.d)}, {"method": "atc"}], ["dgd on ring(8)", "dgd on ring(8) (2)", "atc on ring(8)"]),
+    ],
+)
+def test_runs_of_one_name_are_told_apart_by_whatever_differs(entries, names):
+    given = [{"method": "dgd", **entry} for entry in entries]
+    compared = ifog.compare(given, problem=PROBLEM, topology="ring", steps=3, **({} if "lr" in given[0] else {"lr": LR}))
+    assert [run.name for run in compared] == names
 
 
 def test_the_figure_has_a_curve_for_each_run_and_a_mark_for_each_change():

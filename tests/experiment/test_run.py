@@ -1,6 +1,6 @@
 """A run records what it should, goes where its method goes, and says what is wrong with what it is given."""
 
-import math
+import inspect
 import subprocess
 import sys
 import time
@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from method_claims import CLAIMS
 
 import ifog
 from ifog import problems
@@ -46,12 +47,24 @@ def test_every_recorded_number_is_what_its_name_says():
     assert (history["compute"] + history["copy"] <= history["seconds"] + 1e-3).all()
 
 
+def test_long_runs_are_recorded_less_often_unless_one_says_otherwise():
+    for steps, every in ((0, 1), (1999, 1), (2000, 2), (150_000, 100)):
+        run = ifog.run("dgd", PROBLEM, topology="ring", steps=steps, lr=LR, wait=False)
+        assert run.about["every"] == every
+        run.stop()
+        run.wait(timeout=60)
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=2500, lr=LR, every=1)
+    assert len(run.history) == 2501
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=2500, lr=LR)
+    assert run.history["iteration"].tolist() == list(range(0, 2501, 2))
+
+
 @pytest.mark.parametrize("every", [1, 10])
 def test_many_snapshots_at_once_give_the_numbers_of_each_alone(every, monkeypatch):
     from ifog.experiment import records
 
     together = ifog.run("gradient_tracking", PROBLEM, topology="ring", steps=100, lr=LR, every=every).history
-    monkeypatch.setattr(records, "_MANY", math.inf)
+    monkeypatch.setattr(records, "_AT_ONCE", 1)
     alone = ifog.run("gradient_tracking", PROBLEM, topology="ring", steps=100, lr=LR, every=every).history
     for name in ("error", "disagreement", "loss", "gradient_norm"):
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-12)
@@ -98,6 +111,16 @@ def test_the_nodes_begin_where_they_are_told_to(start):
     assert run.status == "done"
 
 
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.ends == "mean"])
+def test_methods_that_average_have_a_problem_of_their_own(name):
+    claim = CLAIMS[name]
+    problem = problems.averaging(16, d=10, seed=1)
+    history = ifog.run(name, problem, topology=claim.topology(16), steps=claim.steps, **claim.parameters).history
+    apart = problem.start(range(16)) - problem.optimum
+    assert history["error"].iloc[0] == pytest.approx(float(apart.square().sum(1).mean().sqrt()))
+    assert history["error"].iloc[-1] < claim.within
+
+
 def test_one_node_alone_runs_too():
     run = ifog.run("diging", "least_squares", n=1, topology="ring", steps=400, lr=0.2)
     assert run.history["error"].iloc[-1] < 1e-10
@@ -135,7 +158,7 @@ NEXT_TO_RIGHT = {
     "a topology that does not fit": ({"method": "extra", "topology": "exponential"}, MethodError, "symmetric.*try ring"),
     "no step size": ({"lr": None}, ArgumentError, "lr"),
     "a parameter that is none": ({"beta": 0.9}, ArgumentError, "has no parameter 'beta'"),
-    "steps that are no number": ({"steps": "many"}, ArgumentError, r"steps='many': give a whole number"),
+    "steps that are no number": ({"steps": "many"}, ArgumentError, r"steps='many': steps must be a whole number"),
     "steps below zero": ({"steps": -1}, ArgumentError, "steps=-1"),
     "every of zero": ({"every": 0}, ArgumentError, "every=0"),
     "a batch of half": ({"batch": 0.5}, ArgumentError, r"batch=0\.5"),
@@ -251,6 +274,12 @@ def test_a_parameter_that_decides_how_memory_begins_cannot_be_changed():
     run = ifog.run("overlap_sgp", PROBLEM, topology="ring", steps=10, lr=LR, tau=1)
     with pytest.raises(ArgumentError, match="tau of overlap_sgp decides how its memory begins"):
         run.extend(10, tau=3)
+
+
+def test_no_name_that_a_run_needs_itself_was_forgotten():
+    from ifog.algorithms.method import _TAKEN
+
+    assert {p.name for p in inspect.signature(ifog.run).parameters.values() if p.kind is not p.VAR_KEYWORD} == _TAKEN
 
 
 def test_the_names_that_a_run_needs_itself_are_none_for_parameters():

@@ -162,6 +162,25 @@ def test_listeners_hear_of_rows_until_they_leave(run):
     assert heard == sorted(heard)
 
 
+def test_a_listener_that_fails_is_dropped_and_the_run_goes_on():
+    heard = []
+
+    def broken():
+        heard.append(1)
+        raise ZeroDivisionError("nobody can draw that")
+
+    loop = ifog.loop(50)
+    loop.run.listen(broken)
+    loop.run.listen(lambda: heard.append(2))
+    with pytest.warns(UserWarning, match=r"broken listened to a run, failed, .*: ZeroDivisionError: nobody can") as warned:
+        list(loop)
+    assert len(warned) == 1
+    assert heard.count(1) == 1
+    assert heard.count(2) == 2  # it runs, and it is done
+    assert loop.run.status == "done"
+    assert loop.run.iteration == 50
+
+
 # ------------------------------------------------------------------------------------------------ a loop of one's own
 def test_a_loop_is_recorded_and_shows_its_last_numbers():
     for k in (loop := ifog.loop(100, name="mine", lr=0.5)):

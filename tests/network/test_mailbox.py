@@ -169,11 +169,50 @@ def test_one_slow_node_holds_up_all_after_as_many_rounds_as_it_is_away():
 def test_rounds_of_random_length_take_as_long_as_the_recursion_says(schedule, seconds):
     """The max-plus recursion of waiting, 1 + 0.1 Exp(1) to compute and 0.2 to travel, run elsewhere at n = 256."""
     clock = Clock(256, compute=exponential(1.0, 0.1), delay=0.2)
-    ends = [clock.iteration([None if schedule is None else schedule[k]]).mean() for k in range(160)]
+    ends = [clock.round(None if schedule is None else schedule[k]).mean() for k in range(160)]
     assert (ends[-1] - ends[79]) / 80 == pytest.approx(seconds, rel=0.02)
     if schedule is None:
         harmonic = sum(1 / k for k in range(1, 257))
         assert (ends[-1] - ends[79]) / 80 == pytest.approx(1.2 + 0.1 * harmonic, rel=0.02)
+
+
+def one_after_the_other(net, x):
+    net.mix(net.mix(x))
+
+
+def at_once(net, x):
+    for under_way in [net.start_mix(x), net.start_mix(2 * x)]:
+        under_way.wait()
+
+
+def at_once_on_two_graphs(net, x):
+    for under_way in [net.start_mix(x), net.on("complete").start_mix(x)]:
+        under_way.wait()
+
+
+def the_second_once_the_first_is_there(net, x):
+    first = net.start_mix(x)
+    net.on("complete").start_mix(first.wait()).wait()
+
+
+@pytest.mark.parametrize("effects", [[], [noise(0.1)]], ids=["quiet", "noisy"])
+@pytest.mark.parametrize(
+    ("talk", "seconds"),
+    [
+        (one_after_the_other, 1 + 2 + 2),
+        (at_once, 1 + 2),
+        (at_once_on_two_graphs, 1 + 5),
+        (the_second_once_the_first_is_there, 1 + 2 + 5),
+    ],
+)
+def test_what_is_started_together_travels_together(talk, seconds, effects):
+    net = Network("ring", 4, effects=effects)
+    delay = np.where(net.topology.W > 0, 2.0, 5.0)
+    for k in (1, 2):
+        clock = Clock(4, delay=delay)
+        talk(net, torch.zeros(4, 1))
+        assert clock.iteration(net.met).tolist() == [seconds] * 4, k
+        net.advance()
 
 
 def test_one_by_one_each_is_ready_as_often_as_it_is_fast():

@@ -7,6 +7,7 @@ from ifog import problems
 F64 = torch.float64
 
 FORMS = {
+    "averaging": [{}, {"d": 1}],
     "quadratic": [{}, {"d": 1}, {"condition": 1000, "heterogeneity": 4.0}, {"noise": 0.5}],
     "least_squares": [{}, {"d": 3, "samples": 4, "heterogeneity": 0, "noise": 0}],
     "logistic": [{}, {"nonconvex": 0.05}, {"l2": 0, "nonconvex": 0.001, "heterogeneity": 0.2}],

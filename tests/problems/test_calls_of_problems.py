@@ -13,6 +13,17 @@ QUADRATIC = problems.quadratic(4, d=3)
 PART = QUADRATIC.take([1, 2])
 
 
+def test_the_name_of_a_problem_of_ifog_is_not_for_ones_own():
+    before = problems.all()
+    with pytest.raises(ProblemError, match=r"quadratic is a problem of ifog's own, .* e\.g\. my_quadratic"):
+
+        @problems.problem
+        def quadratic(n):
+            return problems.averaging(n)
+
+    assert problems.all() == before
+
+
 def test_every_registered_problem_is_exported():
     for name, function in problems.all().items():
         assert getattr(problems, name, None) is function, f"export {name} in ifog/problems/__init__.py"

@@ -8,6 +8,19 @@ from every_problem import F64, somewhere
 from ifog import problems
 from ifog.errors import ProblemError
 
+# ---- averaging ----
+
+
+def test_averaging_is_best_at_the_mean_of_its_starts():
+    problem = problems.averaging(7, d=3, seed=2)
+    c = problem.start(range(7))
+    assert len(torch.unique(c)) == 21
+    torch.testing.assert_close(problem.optimum, c.mean(0))
+    assert (problem.L, problem.mu) == (1, 1)
+    assert problem.smallest == pytest.approx(float((c - c.mean(0)).square().sum()) / 14)
+    assert problem.heterogeneity == pytest.approx(2 * problem.smallest)
+
+
 # ---- quadratics ----
 
 

@@ -35,7 +35,8 @@ def test_every_problem_is_made_from_n_alone(name, n):
     x = problem.start(nodes)
     assert x.shape == problem.gradient(x, nodes).shape == (n, problem.d)
     assert problem.loss(x, nodes).shape == (n,)
-    assert (x == x[0]).all(), "all nodes start together"
+    together, at_its_own_best = (x == x[0]).all(), (problem.gradient(x, nodes) == 0).all()
+    assert together or at_its_own_best, "all nodes start together, or each where its own loss is smallest"
     assert repr(problem).startswith(f"{name}({n}): d = {problem.d}")
 
 
@@ -59,6 +60,16 @@ def test_the_loss_of_a_node_is_its_own(name, form):
     moved = x.clone()
     moved[0] += 1
     assert (problem.loss(moved, nodes) != problem.loss(x, nodes)).tolist() == [True] + [False] * (problem.n - 1)
+
+
+@every
+@pytest.mark.parametrize("S", [1, 20])
+def test_losses_at_points_that_all_nodes_share_are_their_losses_there(name, form, S):
+    problem = made(name, form)
+    points = torch.cat([somewhere(problem, range(6), seed) for seed in range(4)])[:S]
+    for nodes in (range(6), [4, 1]):
+        each = torch.stack([problem.loss(point.expand(len(nodes), -1), nodes) for point in points])
+        torch.testing.assert_close(problem.take(nodes).losses(points, nodes), each, rtol=1e-12, atol=1e-14)
 
 
 @every

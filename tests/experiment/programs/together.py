@@ -72,7 +72,12 @@ def a_method_of_three_lines_is_the_same_in_both_worlds():
     torch.testing.assert_close(there.x, here.x[nodes.start : nodes.stop], rtol=1e-12, atol=1e-14)
 
 
-def what_rank_0_asks_for_is_done_at_the_same_iteration_everywhere():
+def what_any_rank_asks_for_is_done_at_the_same_iteration_everywhere():
+    for rank in {0, ifog.size() - 1}:
+        steered_by(rank)
+
+
+def steered_by(asks):
     paused, before = [], len(runs)
 
     def steer():
@@ -92,10 +97,10 @@ def what_rank_0_asks_for_is_done_at_the_same_iteration_everywhere():
         run.stop()
 
     steering = threading.Thread(target=steer)
-    if ifog.rank() == 0:
+    if ifog.rank() == asks:
         steering.start()
     run = ifog.run("dgd", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=5)
-    if ifog.rank() == 0:
+    if ifog.rank() == asks:
         steering.join()
         assert paused[0] == paused[1]
     assert run.status == "stopped"
@@ -177,6 +182,34 @@ def a_run_that_diverges_does_so_everywhere():
         said = str(error)
     assert agreed(said)
     assert ifog.size() == 1 or runs[-1].status == "failed"
+
+
+def what_all_ranks_ask_for_is_done_once():
+    for k in (loop := ifog.loop(lr=1.0)):
+        if k == 5:
+            loop.run.set(lr=0.5)
+        if loop.lr == 0.5:
+            loop.run.stop()
+    assert loop.run.status == "stopped"
+    assert [what for _, what in loop.run.marks] == ["lr = 0.5"]
+    assert agreed((loop.run.iteration, loop.run.marks))
+
+
+def a_loop_that_is_left_keeps_its_rows():
+    for k in (loop := ifog.loop(1000)):
+        loop.record(rank=ifog.rank())
+        time.sleep(0.002)
+        if k == 150:
+            break
+    ifog.barrier()
+    assert loop.run.status == "stopped"
+    history = loop.run.history.set_index("iteration")["rank"]
+    assert history.index.tolist() == list(range(151))
+    ((begins, what),) = loop.run.marks
+    assert what == f"from here on, of rank {ifog.rank()} alone"
+    assert 0 < begins <= 150
+    assert (history.loc[: begins - 1] == (ifog.size() - 1) / 2).all()
+    assert (history.loc[begins:] == ifog.rank()).all()
 
 
 def a_loop_is_averaged_and_steered():
