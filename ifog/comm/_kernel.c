@@ -208,46 +208,64 @@ static PyObject *sum_rows(PyObject *self, PyObject *const *args, Py_ssize_t coun
 #define SHOW(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
 #define SEE(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
-/* A shortcut: where the words are of all who take part in an averaging, as swift.py packs it. */
+/* A shortcut: where the words are of all who take part in an exchange, as swift.py packs it. */
 typedef struct {
     int64_t failed; /* the word with the last epoch that failed */
     int64_t slots, slot_bytes, slot_count;
     int64_t area, area_bytes; /* where short messages lie, and how much of it belongs to a slot */
     int64_t mark_bytes;       /* from the marks of a slot to those of the next */
     int64_t sources, marks;
-    double self_weight;
+    int64_t own_at; /* how many of the sources are added up before what this rank gives itself */
+    double self_weight, divisor;
 } Shortcut;
 typedef struct {
     int64_t slots, memory;
     double weight;
 } From; /* as many as there are sources, and then the words to mark, in slot 0 */
+typedef struct {
+    int64_t call, nbytes, width;
+} Kind;
 
 enum { KEY, CALL, OFFSET, NBYTES, ROWS, FACTORS }; /* the words of a slot, as in board.py */
-enum { NOT_THERE, DONE, NOT_FREE };
-#define MOST 15
+enum { NOT_THERE, DONE, NOT_FREE, FAILED };
+#define MOST 15   /* sources */
+#define TRIES 400 /* looks, each of which gives the processor away */
+#define FEW 4     /* looks for which Python's other threads can wait: to let them in takes time, too */
 
-/* exchange(shortcut, lent, key, call, x, out, nbytes, width, tries): publish the numbers at x, and if those of all sources come
- * within so many tries, put the weighted sum at out. `lent` are the words, in slot 0, of those who read what was in the slot. */
+#define DIVIDE(T)                                                \
+    static void divide_##T(char *sum, size_t bytes, double by)   \
+    {                                                            \
+        const size_t n = bytes / sizeof(T);                      \
+        T *s = (T *)sum;                                         \
+        EACH s[i] = s[i] / (T)by;                                \
+    }
+
+DIVIDE(f32)
+DIVIDE(f64)
+
+/* exchange(shortcut, kind, lent, key, x, out): publish the numbers at x, and if those of all sources come soon, put the weighted
+ * sum at out. `lent` are the words, in slot 0, of those who read what was in the slot. */
 static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    char *plan, *readers;
-    Py_ssize_t plan_bytes, readers_bytes;
-    if (count != 9)
+    char *plan, *what, *readers;
+    Py_ssize_t plan_bytes, what_bytes, readers_bytes;
+    if (count != 6)
         return PyErr_Format(PyExc_TypeError, "exchange got %zd arguments", count);
-    if (PyBytes_AsStringAndSize(args[0], &plan, &plan_bytes) || PyBytes_AsStringAndSize(args[1], &readers, &readers_bytes))
+    if (PyBytes_AsStringAndSize(args[0], &plan, &plan_bytes) || PyBytes_AsStringAndSize(args[1], &what, &what_bytes) ||
+        PyBytes_AsStringAndSize(args[2], &readers, &readers_bytes))
         return NULL;
-    const int64_t key = PyLong_AsLongLong(args[2]), call = PyLong_AsLongLong(args[3]);
+    const int64_t key = PyLong_AsLongLong(args[3]);
     const char *x = PyLong_AsVoidPtr(args[4]);
     char *out = PyLong_AsVoidPtr(args[5]);
-    const size_t nbytes = PyLong_AsSize_t(args[6]), width = PyLong_AsSize_t(args[7]);
-    long tries = PyLong_AsLong(args[8]);
     if (PyErr_Occurred())
         return NULL;
     const Shortcut *way = (const Shortcut *)plan;
+    const Kind *kind = (const Kind *)what;
+    const size_t nbytes = (size_t)kind->nbytes, width = (size_t)kind->width;
     const From *from = (const From *)(way + 1);
     const int64_t *marks = (const int64_t *)(from + way->sources), *lent = (const int64_t *)readers;
     const int64_t slot = key % way->slot_count, before = key - way->slot_count, epoch = key >> 32;
-    if (way->sources > MOST || nbytes > (size_t)way->area_bytes)
+    if (way->sources > MOST || kind->nbytes > way->area_bytes)
         return PyErr_Format(PyExc_ValueError, "exchange: too many sources or bytes");
 
     for (Py_ssize_t i = 0; i < readers_bytes / 8; i++)
@@ -258,41 +276,48 @@ static PyObject *exchange(PyObject *self, PyObject *const *args, Py_ssize_t coun
     SHOW(WORD(mine, KEY), 0); /* whoever still looks at the last publication sees that it is gone */
     __atomic_thread_fence(__ATOMIC_RELEASE);
     memcpy(copy, x, nbytes);
-    WORD(mine, CALL) = call;
+    WORD(mine, CALL) = kind->call;
     WORD(mine, OFFSET) = offset;
-    WORD(mine, NBYTES) = (int64_t)nbytes;
+    WORD(mine, NBYTES) = kind->nbytes;
     WORD(mine, ROWS) = WORD(mine, FACTORS) = 0;
     SHOW(WORD(mine, KEY), key);
 
     Term terms[1 + MOST];
     Py_ssize_t k = 0;
-    if (way->self_weight != 0)
-        terms[k++] = (Term){copy, way->self_weight};
     PyThreadState *thread = NULL;
-    for (int64_t j = 0; j < way->sources; j++) {
+    int tries = 0, there = 1;
+    for (int64_t j = 0; j <= way->sources; j++) {
+        if (j == way->own_at && way->self_weight != 0)
+            terms[k++] = (Term){copy, way->self_weight};
+        if (j == way->sources)
+            break;
         const int64_t theirs = from[j].slots + slot * way->slot_bytes;
-        while (SEE(WORD(theirs, KEY)) != key && tries-- > 0 && WORD(way->failed, 0) < epoch) {
-            if (!thread)
+        while (SEE(WORD(theirs, KEY)) != key && tries < TRIES && WORD(way->failed, 0) < epoch) {
+            if (tries++ == FEW)
                 thread = PyEval_SaveThread();
             sched_yield();
         }
-        if (WORD(theirs, KEY) != key || WORD(theirs, CALL) != call) {
-            k = -1;
+        there = WORD(theirs, KEY) == key && WORD(theirs, CALL) == kind->call;
+        if (!there)
             break;
-        }
         terms[k++] = (Term){(const char *)(from[j].memory + WORD(theirs, OFFSET)), from[j].weight};
     }
     if (thread)
         PyEval_RestoreThread(thread);
-    if (k < 0)
-        return PyLong_FromLong(NOT_THERE);
-    if (k == 0)
-        memset(out, 0, nbytes);
-    else if (nbytes)
-        add_up(out, terms, k, nbytes, width == sizeof(f32) ? add_f32 : add_f64, width, 0);
-    for (int64_t i = 0; i < way->marks; i++)
-        SHOW(WORD(marks[i] + slot * way->mark_bytes, 0), key);
-    return PyLong_FromLong(DONE);
+    if (there) {
+        const int single = width == sizeof(f32);
+        if (k == 0)
+            memset(out, 0, nbytes);
+        else
+            add_up(out, terms, k, nbytes, single ? add_f32 : add_f64, width, 0);
+        if (way->divisor != 1)
+            (single ? divide_f32 : divide_f64)(out, nbytes, way->divisor);
+        for (int64_t i = 0; i < way->marks; i++)
+            SHOW(WORD(marks[i] + slot * way->mark_bytes, 0), key);
+    }
+    if (WORD(way->failed, 0) >= epoch)
+        return PyLong_FromLong(FAILED);
+    return PyLong_FromLong(there ? DONE : NOT_THERE);
 }
 
 static PyMethodDef methods[] = {

@@ -6,6 +6,7 @@ start: there a rank would wait, deaf, for one that has a typo above its first ca
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import itertools
@@ -118,6 +119,7 @@ def _until(done: Callable[[], bool], let_through: Callable[[], None] = lambda: N
         if now > look_at:
             look_at, before, gone = now + 0.5, gone, _gone()
             if gone and gone == before:
+                _forget_memory_of_mpi()  # nobody will need it, and engines may be ended by a signal
                 has = "has" if len(gone) == 1 else "have"
                 raise Deadlock(f"ifog.init() waits for {ranks_in_words(gone)}, which {has} ended without ever calling ifog")
         if now > warn_at:
@@ -147,6 +149,7 @@ def start_mpi(let_through: Callable[[], None] = lambda: None) -> Any:
         if "mpi" not in _begun:
             library, given = ctypes.CDLL(MPI.__file__), ctypes.c_int()
             arguments = (None, None, ctypes.c_int(MPI.THREAD_MULTIPLE), ctypes.byref(given))
+            atexit.register(_forget_memory_of_mpi)  # until the ranks have met, and `forget_files_of_mpi` is called
             _begun["mpi"] = threading.Thread(target=library.MPI_Init_thread, args=arguments, name="MPI_Init", daemon=True)
             _begun["mpi"].start()
         _until(lambda: not _begun["mpi"].is_alive(), let_through)
@@ -183,14 +186,13 @@ def _gone() -> list[int]:
         variables = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
     name, size, local_size = variables
     try:
-        launcher = Path(f"/proc/{os.getppid()}")
-        if os.environ[size] != os.environ[local_size] or (launcher / "comm").read_text().strip() not in _LAUNCHERS:
+        mates = _launched_together()
+        if os.environ[size] != os.environ[local_size] or not mates:
             return []
         here = set()
-        for children in launcher.glob("task/*/children"):
-            for pid in children.read_text().split():
-                said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                here |= {int(entry.partition(b"=")[2]) for entry in said if entry.startswith(name.encode() + b"=")}
+        for mate in mates:
+            said = (mate / "environ").read_bytes().split(b"\0")
+            here |= {int(entry.partition(b"=")[2]) for entry in said if entry.startswith(name.encode() + b"=")}
         return sorted(set(range(int(os.environ[size]))) - here)
     except (OSError, KeyError, ValueError):
         return []
@@ -203,12 +205,18 @@ def start_mpi_together() -> None:
     forget_files_of_mpi()
 
 
+def _launched_together() -> list[Path]:
+    """The processes that the same launcher has started on this machine, this one among them, if it is one that we know."""
+    launcher = Path(f"/proc/{os.getppid()}")
+    if (launcher / "comm").read_text().strip() not in _LAUNCHERS:
+        return []
+    return [Path(f"/proc/{pid}") for children in launcher.glob("task/*/children") for pid in children.read_text().split()]
+
+
 def forget_files_of_mpi() -> None:
     """Unlink what MPICH and its launcher would leave behind after a kill -9. All ranks have opened it by now."""
-    with contextlib.suppress(OSError):
-        maps = Path("/proc/self/maps").read_text().splitlines()
-        for file in {line.split()[-1] for line in maps if "/dev/shm/mpich_shm_" in line}:
-            Path(file).unlink(missing_ok=True)
+    atexit.unregister(_forget_memory_of_mpi)
+    _forget_memory_of_mpi(of_mates=False)
     with contextlib.suppress(OSError, KeyError, ValueError):
         # its launcher, Hydra, wrote down the machine's topology in /tmp, and tells its ranks where
         proxy = Path(f"/proc/{os.getppid()}/comm").read_text().strip() == "hydra_pmi_proxy"
@@ -217,6 +225,16 @@ def forget_files_of_mpi() -> None:
             file = _ask_launcher(f"cmd=get kvsname={name} key=PMI_hwloc_xmlfile\n")["value"]
             if Path(file).name.startswith("hydra_hwloc_xmlfile_"):
                 Path(file).unlink(missing_ok=True)
+
+
+def _forget_memory_of_mpi(*, of_mates: bool = True) -> None:
+    """Unlink the shared memory of MPICH. One rank of a machine makes it; the others see it when all are there."""
+    with contextlib.suppress(OSError):
+        for process in (Path("/proc/self"), *(_launched_together() if of_mates else ())):
+            with contextlib.suppress(OSError):  # it has just ended
+                maps = (process / "maps").read_text().splitlines()
+                for file in {line.split()[5] for line in maps if "/dev/shm/mpich_shm_" in line}:
+                    Path(file).unlink(missing_ok=True)
 
 
 def _ask_launcher(question: str) -> dict[str, str]:

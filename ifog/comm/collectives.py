@@ -40,31 +40,30 @@ def mix(world: World, call: Call, packed: Packed, plan: Plan, out: Packed | None
         from . import on_device
 
         return on_device.mix(world, packed.road, call, packed, plan, out)
-    return mixing(world, Publication(world, call), _telling(world, call, plan.dynamic), packed, plan, out)
+    lending = Publication(world, call)
+    return mixing(world, lending, packed, plan, out, telling=_telling(world, call, plan.dynamic))
 
 
 def mixing(
     world: World,
     lending: Publication,
-    telling: Publication | None,
     packed: Packed,
     plan: Plan,
     out: Packed | None = None,
+    *,
+    telling: Publication | None = None,
+    own: Place | None = None,
 ) -> Program[Any]:
-    """`mix`, with its publications."""
-    yield from lending.free_slot()
-    own = packed.lend(world, lending.slot)
-    if plan.dynamic:
-        lending.post(own, packed.nbytes, plan.dests, factors=dict(plan.factors or {}), accepts=plan.sources)
-        yield from lending.check_partners(plan.sources, plan.dests)
-        yield from _check_between_machines(world, telling, plan.sources, plan.dests)
-    else:
-        lending.post(own, packed.nbytes, plan.dests)
-    return (yield from take(world, lending, packed, plan, own, out))
-
-
-def take(world: World, lending: Publication, packed: Packed, plan: Plan, own: Place, out: Packed | None = None) -> Program[Any]:
-    """The second half of `mix`, when this rank has published its bytes: those of the others, and the sum."""
+    """`mix`, with its publications; ``own`` is where this rank's bytes lie, if they have been published already."""
+    if own is None:
+        yield from lending.free_slot()
+        own = packed.lend(world, lending.slot)
+        if plan.dynamic:
+            lending.post(own, packed.nbytes, plan.dests, factors=dict(plan.factors or {}), accepts=plan.sources)
+            yield from lending.check_partners(plan.sources, plan.dests)
+            yield from _check_between_machines(world, telling, plan.sources, plan.dests)
+        else:
+            lending.post(own, packed.nbytes, plan.dests)
     # what comes from another machine must be received, wanted or not: its sender waits for that
     unwanted = [rank for rank in plan.ignored if not world.is_local[rank]]
     sources = yield from lending.read([*plan.sources, *unwanted], expected=packed.nbytes)
@@ -245,17 +244,26 @@ def reduce(world: World, call: Call, packed: Packed, ranks: Sequence[int], op: s
 
         return on_device.reduce(world, packed.road, call, packed, ranks, op, out)
     if packed.nbytes <= SMALL or len(ranks) == 1:
-        return _reduce_small(world, Publication(world, call), packed, ranks, op, out)
+        return reducing(world, Publication(world, call), packed, ranks, op, out)
     return _reduce_large(world, Publication(world, call), Publication(world, call), packed, ranks, op, out)
 
 
-def _reduce_small(
-    world: World, lending: Publication, packed: Packed, ranks: Sequence[int], op: str, out: Packed | None
+def reducing(
+    world: World,
+    lending: Publication,
+    packed: Packed,
+    ranks: Sequence[int],
+    op: str,
+    out: Packed | None = None,
+    *,
+    own: Place | None = None,
 ) -> Program[Any]:
-    yield from lending.free_slot()
-    own = packed.lend(world, lending.slot)
+    """`reduce` of few bytes, with its publication; ``own`` is where this rank's lie, if they have been published already."""
     others = [rank for rank in ranks if rank != world.rank]
-    lending.post(own, packed.nbytes, others)
+    if own is None:
+        yield from lending.free_slot()
+        own = packed.lend(world, lending.slot)
+        lending.post(own, packed.nbytes, others)
     sources = yield from lending.read(others)
     yield from lending.arrived(sources)
     places = {world.rank: own} | {source.rank: source.place for source in sources}

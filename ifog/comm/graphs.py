@@ -14,22 +14,20 @@ from ..topology import Schedule
 from ..topology.ceca import Exchange
 from ..topology.convert import as_topology
 from .collectives import Plan
+from .swift import Way
 
 
 class Round:
     """One round of a schedule, as this rank takes part in it."""
 
-    __slots__ = ("known", "plan", "said", "shortcut", "token")
+    __slots__ = ("plan", "said", "token", "way")
 
     def __init__(self, plan: Plan, token: object, said: str) -> None:
         self.plan = plan
         """From whom and to whom, with the topology's weights."""
         self.token, self.said = token, said
         """What all ranks must agree on, and the same in words."""
-        self.shortcut: Any = None
-        """The short way for this plan, once `swift` has looked for it."""
-        self.known: dict[Any, Any] = {}
-        """The calls that have taken it."""
+        self.way = Way(plan)
 
 
 class Followed:

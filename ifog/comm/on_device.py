@@ -32,7 +32,7 @@ def _mix(
     out: Packed | None,
 ) -> Program[Any]:
     if not (yield from road.agreed(introduction)):
-        return (yield from collectives.mixing(world, lending, None, packed, plan, out))
+        return (yield from collectives.mixing(world, lending, packed, plan, out))
     yield from lending.free_slot()
     block, own = yield from road.lend(packed)
     if plan.dynamic:

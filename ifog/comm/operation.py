@@ -80,11 +80,12 @@ class Publication:
 
     __slots__ = ("call", "inline", "key", "nbytes", "place", "readers", "sends", "slot", "staging", "world")
 
-    def __init__(self, world: World, call: Call) -> None:
-        world.sequence += 1
-        self.world, self.call = world, call
-        self.key = world.epoch << 32 | world.sequence
-        self.slot = world.sequence & SLOTS - 1
+    def __init__(self, world: World, call: Call, key: int | None = None) -> None:
+        if key is None:
+            key = world.key()
+            world.sequence += 1
+        self.world, self.call, self.key = world, call, key
+        self.slot = key & SLOTS - 1
         self.sends: list[tuple[int, Any]] = []
         self.staging: list[int] = []
         self.readers: list[int] = []

@@ -142,6 +142,7 @@ class World:
         self.pending: list[Handle[Any]] = []
         self.readers = list(_NO_READERS)
         self.said: list[object] = [None] * SLOTS
+        self.ways: dict[str, Any] = {}  # short ones, of what all ranks do together: by `swift`
         self.call = b"ifog.init()"
         self.timeline: Any = None
         self.road: Any = None  # for tensors on devices, since the first one

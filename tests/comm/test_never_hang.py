@@ -95,7 +95,8 @@ def run(world, folder):
     outcome = Outcome(folder, code, (folder / "output").read_text(), time.monotonic(), [], attacked)
     for file in folder.glob("*.[0-9]"):
         outcome.notes.setdefault(file.stem, {})[int(file.suffix[1:])] = float(file.read_text().split()[0])
-    names = {name for file in folder.glob("ready.*") for name in file.read_text().splitlines()[1:]}
+    notes = [*folder.glob("ready.*"), *folder.glob("released.*")]
+    names = {name for file in notes for name in file.read_text().splitlines()[1:]}
     outcome.left = sorted(name for name in names if Path(name).exists())
     return outcome
 
@@ -495,6 +496,7 @@ def test_a_rank_that_ends_before_its_first_call_is_named_by_those_who_wait_for_i
     assert world.code not in (0, None)
     assert max(told(world)) < DEADLINE
     assert "Deadlock: ifog.init() waits for rank 1, which has ended without ever calling ifog" in world.text
+    assert not world.left
 
 
 @worlds(slow=[exits("late_to_init"), exits("late_to_init", mpi="Open MPI")])

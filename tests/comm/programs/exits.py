@@ -18,12 +18,17 @@ def note(what, more=""):
     unfinished.replace(folder / f"{what}.{launched}")
 
 
+def shared_memory():
+    """The files in memory that this process has opened."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return {line.split(maxsplit=5)[5].removesuffix(" (deleted)") for line in maps if " /dev/shm/" in line}
+
+
 def files_of_mpi():
     """What MPI, its launcher and ifog have made in folders that all can see. The system knows the names when they are gone."""
     from ifog.comm import beginning
 
-    maps = Path("/proc/self/maps").read_text().splitlines()
-    found = {line.split(maxsplit=5)[5].removesuffix(" (deleted)") for line in maps if " /dev/shm/" in line}
+    found = shared_memory()
     if "PMI_FD" in os.environ:
         name = beginning._ask_launcher("cmd=get_my_kvsname\n")["kvsname"]
         found.add(beginning._ask_launcher(f"cmd=get kvsname={name} key=PMI_hwloc_xmlfile\n")["value"])
@@ -57,7 +62,7 @@ if how in ("import_error", "never_calls"):
     try:
         init()
     finally:
-        note("released")
+        note("released", "\n".join(["", *shared_memory()]))
 
 rank = ifog.rank()
 assert ifog.allreduce(torch.ones(3)).tolist() == [1, 1, 1]

@@ -21,8 +21,8 @@ def long(x):
 def taken(monkeypatch):
     """How often this rank has gone the short way."""
     calls = []
-    mix = swift.mix
-    monkeypatch.setattr(swift, "mix", lambda *arguments: (calls.append(1), mix(*arguments))[1])
+    exchange = swift.exchange
+    monkeypatch.setattr(swift, "exchange", lambda *arguments: (calls.append(1), exchange(*arguments))[1])
     return calls
 
 
@@ -32,12 +32,27 @@ def test_short_plain_tensors_take_it_from_the_second_time_on(taken):
     assert len(taken) == (8 if HERE else 0)
 
 
+def test_so_do_sums_and_means_over_all_ranks_and_barriers(taken):
+    ones = torch.ones(100)
+    calls = [
+        lambda: ifog.allreduce(ones),
+        lambda: ifog.allreduce(ones, "sum"),
+        lambda: ifog.allreduce(ones.double()),
+        lambda: ifog.barrier(),
+    ]
+    for call in calls:
+        call()
+        taken.clear()
+        call()
+        assert len(taken) == HERE
+
+
 def test_also_after_calls_that_go_another_way(taken):
     x = torch.ones(5)
     for _ in range(2 * SLOTS):
-        ifog.barrier()
+        ifog.allgather_object(me)
         ifog.neighbor_allreduce(x)
-        ifog.allreduce(x)
+        ifog.allreduce(x, "max")
     assert len(taken) == (2 * SLOTS - 1 if HERE else 0)
     if HERE:  # the last one has been through: its slot says where its readers mark
         here = world.current()
@@ -53,6 +68,11 @@ def test_other_tensors_do_not(taken):
     ifog.neighbor_allreduce(ones, self_weight=1.0, src_weights={})
     ifog.neighbor_allreduce_nonblocking(ones).wait()
     long(ones)
+    for _ in range(2):
+        ifog.allreduce(ones.bfloat16())
+        ifog.allreduce(ones, "max")
+        ifog.allreduce(ones, name="with a name")
+        ifog.barrier(name="with a name")
     assert not taken
 
 
@@ -65,6 +85,23 @@ def test_both_ways_meet_in_a_call(name):
         short = (k + me) % 3 == 0
         y = ifog.neighbor_allreduce(xs[me]) if short else long(xs[me])
         assert_mixed(y, topology[k].W, xs)
+
+
+@pytest.mark.parametrize("op", ["sum", "mean"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_ways_give_the_same_bits_over_all_ranks(op, dtype):
+    for k in range(3 * SLOTS):
+        xs = everyones(k, (37,), dtype)
+        expected = torch.empty_like(xs[me])
+        arithmetic.weighted_sum_by_torch(expected, xs, [1.0] * n)
+        short = (k + me) % 3 == 0
+        y = ifog.allreduce(xs[me], op, out=None if short else torch.empty_like(xs[me]))
+        assert same(y, expected / n if op == "mean" else expected)
+
+
+def test_both_ways_meet_in_a_barrier():
+    for k in range(3 * SLOTS):
+        ifog.barrier() if (k + me) % 3 == 0 else ifog.barrier_nonblocking().wait()
 
 
 def test_what_is_under_way_since_long_is_not_overwritten():
