@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import command, processes, until
+from engines_and_notebooks import command, processes, until
 
 import ifog
 from ifog.cluster import Cluster, connect

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import until
+from engines_and_notebooks import until
 
 pytestmark = pytest.mark.slow
 SOON = 5.0  # seconds until the notebook knows
@@ -154,7 +154,7 @@ def test_a_machine_that_sleeps_loses_nothing(four):
 
 
 def test_a_new_kernel_finds_the_engines_and_what_is_in_them(four, tmp_path):
-    from conftest import Notebook
+    from engines_and_notebooks import Notebook
 
     cluster, first = four
     first.good("%px kept = 40 + ifog.rank()")
@@ -173,7 +173,7 @@ def test_a_new_kernel_finds_the_engines_and_what_is_in_them(four, tmp_path):
 
 
 def test_two_notebooks_take_turns(four, tmp_path):
-    from conftest import Notebook
+    from engines_and_notebooks import Notebook
 
     _, first = four
     second = Notebook(tmp_path)

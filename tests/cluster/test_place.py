@@ -1,7 +1,7 @@
 """`ifog.run(…, on=cluster)`: a run on the engines, watched and steered from here."""
 
 import pytest
-from conftest import until
+from engines_and_notebooks import until
 
 import ifog
 from ifog.errors import CellFailed, ExperimentError, MethodError

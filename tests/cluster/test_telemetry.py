@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from conftest import until
+from engines_and_notebooks import until
 
 from ifog.engine.telemetry import Sender
 

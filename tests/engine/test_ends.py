@@ -5,7 +5,7 @@ import time
 
 import psutil
 import pytest
-from conftest import Engines
+from plain_engines import Engines
 
 pytestmark = pytest.mark.slow
 

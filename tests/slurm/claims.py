@@ -10,7 +10,7 @@ from pathlib import Path
 from ifog.cluster import Cluster, connect
 from ifog.errors import SetupError
 
-HERE = Path(os.environ["IFOG_SLURM"])
+HERE = Path(os.environ.get("IFOG_SLURM", "."))  # the folder that `run.sh` has made
 
 
 def jobs():
