@@ -47,12 +47,22 @@ def installed() -> Hooks | None:
     return _hooks
 
 
-def uninstall(_ip: InteractiveShell | None = None) -> None:
+def uninstall() -> None:
     """Give the kernel back what it had."""
     global _hooks
     if _hooks is not None:
         _hooks.remove()
         _hooks = None
+
+
+def load_ipython_extension(ip: InteractiveShell) -> None:
+    """``%load_ext ifog.engine``."""
+    install(ip)
+
+
+def unload_ipython_extension(_ip: InteractiveShell) -> None:
+    """``%unload_ext ifog.engine``."""
+    uninstall()
 
 
 class Hooks:
