@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..comm import cell, world
+from ..comm.board import describe
 from ..errors import IfogError, SetupError
 from .interrupt import Guard
 
@@ -70,6 +71,7 @@ class Hooks:
 
     def __init__(self, shell: Any) -> None:
         self.shell, self.kernel = shell, shell.kernel
+        self.running = False  # user code runs, and its end has not been told
         self.code, self.since = "", 0.0  # of the last cell, and when it began
         self.error: str | None = None  # the last one
         self.error_at = 0.0
@@ -115,13 +117,15 @@ class Hooks:
         date = parent.get("header", {}).get("date")
         self.code, self.since = parent.get("content", {}).get("code", "a function"), time.time()
         cell.began(datetime.fromisoformat(date).timestamp() if isinstance(date, str) else None)
+        self.running = True
 
     def end(self, error: BaseException | None = None) -> None:
         """User code has ended, perhaps in an error. Said once."""
-        if cell.running:
+        if self.running:
+            self.running = False
             cell.ended(error)
             if error is not None:
-                self.error, self.error_at = f"{type(error).__name__}: {error}".partition("\n")[0], time.time()
+                self.error, self.error_at = describe(error).partition("\n")[0], time.time()
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run a cell."""
