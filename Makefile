@@ -15,6 +15,9 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd))
 $(shell rm -f $(READY))
 endif
 
+# The tests start hundreds of processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo lab test check lint bench format clean
 
 help:
