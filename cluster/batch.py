@@ -12,9 +12,6 @@ from ..errors import SetupError
 from .plan import Plan
 
 _TAG = re.compile(r"^\[(?:\d+,)?(\d+)\](?:<\w+>:?)? ?")
-_ERROR = re.compile(
-    r"^((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Failed|Mismatch|Deadlock|Diverged|Warning)?): ?(.*)$"
-)
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 
 
@@ -34,28 +31,28 @@ def run(words: Sequence[str], plan: Plan, *, tagged: bool = True) -> int:
     environment = mpi.environment() | plan.variables()
     if not tagged:
         return subprocess.run(command, env=environment, check=False).returncode
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
     faults: list[tuple[int, str]] = []
     tracebacks: dict[int, bool] = {}
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            tag = _TAG.match(line)
-            if tag is None:
-                _put(line)
-                continue
-            rank, text = int(tag[1]), line[tag.end() :]
-            _put(f"{_colour(rank)}[{rank}]{_colour(None)} {text}")
-            if text.startswith("Traceback (most recent call last)"):
-                tracebacks[rank] = True
-            elif tracebacks.get(rank) and (error := _ERROR.match(text)):
-                tracebacks[rank] = False
-                faults.append((rank, error[0].strip()))
-    except KeyboardInterrupt:
-        pass  # the launcher, in the same terminal, has heard it too
-    code = process.wait()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                tag = _TAG.match(line)
+                if tag is None:
+                    _put(line)
+                    continue
+                rank, text = int(tag[1]), line[tag.end() :]
+                _put(f"{_colour(rank)}[{rank}]{_colour(None)} {text}")
+                if text.startswith("Traceback (most recent call last)"):
+                    tracebacks[rank] = True
+                elif tracebacks.get(rank) and not text[:1].isspace():  # its last line, which names the error
+                    tracebacks[rank] = False
+                    faults.append((rank, text.strip()))
+        except KeyboardInterrupt:
+            pass  # the launcher, in the same terminal, has heard it too
+        code = process.wait()
     if code:
         _explain(faults, code)
     return code if code >= 0 else 128 - code
