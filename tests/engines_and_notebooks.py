@@ -141,7 +141,7 @@ def _answers(file):
     return False
 
 
-def until(true, timeout=20.0):
+def until(true, timeout=60.0):
     deadline = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < deadline

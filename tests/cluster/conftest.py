@@ -24,7 +24,7 @@ def ipython(tmp_path_factory):
         del os.environ["IPYTHONDIR"]
     else:
         os.environ["IPYTHONDIR"] = before
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while left := processes(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
@@ -40,7 +40,7 @@ def clean(ipython):
             Cluster.of(home).stop()
         assert home.read() is None
         assert not home.client_file.exists()
-    until(lambda: not processes(ipython), 5)
+    until(lambda: not processes(ipython))
     assert not orphans() - before
 
 

@@ -102,8 +102,8 @@ def test_stop_during_a_cell(clean):
     until(lambda: all(engine["state"] == "busy" for engine in cluster.status()["engines"]))
     began = time.monotonic()
     cluster.stop()
-    assert time.monotonic() - began < 10
-    until(lambda: not processes(clean), 5)
+    assert time.monotonic() - began < 20
+    until(lambda: not processes(clean))
 
 
 @slow
@@ -137,7 +137,7 @@ def test_two_starts_at_once_make_one_cluster(clean):
 def test_a_manager_that_is_ended_leaves_nothing(clean, number):
     cluster = Cluster(2).start()
     os.kill(cluster.said()["processes"][0][0], number)
-    until(lambda: not processes(clean), 10)
+    until(lambda: not processes(clean))
     assert command("status").stdout.startswith("no cluster is running")
     if number == signal.SIGKILL:  # nobody could tidy up: the next start does
         with Cluster(2) as again:
@@ -156,7 +156,7 @@ def test_with_it_ends_with_its_process(clean, tmp_path):
     assert owner.stdout.readline() == "there\n"
     owner.kill()
     owner.communicate()
-    until(lambda: not processes(clean), 15)
+    until(lambda: not processes(clean))
     assert Home().read() is None
 
 
@@ -168,7 +168,7 @@ def test_foreground_ends_with_ctrl_c(clean):
     until(lambda: Home().held and (Home().read() or {}).get("phase") == "running", 30)
     time.sleep(0.5)
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=20)
+    started.communicate(timeout=60)
     assert not Home().held
 
 
@@ -177,9 +177,9 @@ def test_a_start_that_is_interrupted_leaves_nothing(clean):
     started = subprocess.Popen([sys.executable, "-m", "ifog.cluster.command", "start", "-np", "4"], stdout=subprocess.PIPE)
     until(lambda: len(processes(clean)) > 3)
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=30)
+    started.communicate(timeout=60)
     assert started.returncode == 130
-    until(lambda: not processes(clean), 10)
+    until(lambda: not processes(clean))
 
 
 @slow
@@ -229,7 +229,7 @@ def test_eight_engines_an_error_a_death_and_a_restart(clean):
         busy = view.execute("ifog.barrier() if ifog.rank() != 5 else __import__('time').sleep(60)", block=False)
         until(lambda: [engine["state"] for engine in cluster.status()["engines"]].count("waiting") == 7)
         os.kill(cluster.said()["engines"][5]["pid"], signal.SIGKILL)
-        until(lambda: busy.done() and cluster.trouble() is not None, 5)
+        until(lambda: busy.done() and cluster.trouble() is not None)
         assert "rank 5" in cluster.trouble()
         cluster.restart()
         assert cluster.view.apply_sync(ifog.rank) == list(range(8))
@@ -255,7 +255,7 @@ def test_lab_brings_engines_and_takes_them_along(clean, tmp_path):
         for process in psutil.Process(lab.pid).children():
             if "jupyterlab" in " ".join(process.cmdline()):
                 process.terminate()
-        lab.communicate(timeout=30)
+        lab.communicate(timeout=60)
         assert not Home().held
     finally:
         lab.kill()

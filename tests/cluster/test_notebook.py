@@ -8,7 +8,8 @@ import pytest
 from engines_and_notebooks import until
 
 pytestmark = pytest.mark.slow
-SOON = 5.0  # seconds until the notebook knows
+SOON = 10.0  # seconds until the notebook knows, on a machine that others use too; alone it takes one or two
+AGAIN = 30.0  # seconds until the engines are back; alone about five
 
 
 def works(notebook):
@@ -71,7 +72,7 @@ def test_the_stop_button_interrupts_the_engines(four):
         sent = notebook.send(f"%px {code}")
         time.sleep(1.0)
         notebook.interrupt()
-        shown = notebook.outcome(sent, timeout=20)
+        shown = notebook.outcome(sent, timeout=60)
         assert shown.error == "KeyboardInterrupt", shown
         works(notebook)
 
@@ -90,7 +91,7 @@ def test_a_killed_engine_is_named_and_a_restart_brings_all_back(four):
     time.sleep(1.0)
     os.kill(cluster.said()["engines"][1]["pid"], signal.SIGKILL)
     killed = time.monotonic()
-    shown = notebook.outcome(sent, timeout=20)
+    shown = notebook.outcome(sent, timeout=60)
     assert time.monotonic() - killed < SOON
     assert shown.error == "EnginesLost"
     assert "rank 1" in shown.message
@@ -98,7 +99,7 @@ def test_a_killed_engine_is_named_and_a_restart_brings_all_back(four):
     assert "%ifog restart" in shown.message
     assert "%ifog restart" in notebook.run("%px 1").message  # so says every cell, until
     shown = notebook.good("%ifog restart")
-    assert shown.seconds < 15
+    assert shown.seconds < AGAIN
     notebook.good("%px import ifog, torch, os, time")
     works(notebook)
 
@@ -120,10 +121,10 @@ def test_a_killed_controller_is_noticed_and_replaced(four):
     time.sleep(1.0)
     os.kill(cluster.said()["controller"], signal.SIGKILL)
     killed = time.monotonic()
-    shown = notebook.outcome(sent, timeout=20)
+    shown = notebook.outcome(sent, timeout=60)
     assert time.monotonic() - killed < SOON
     assert "the controller" in shown.message
-    assert notebook.good("%ifog restart").seconds < 15
+    assert notebook.good("%ifog restart").seconds < AGAIN
     notebook.good("%px import ifog, torch, os, time")
     works(notebook)
 
@@ -133,7 +134,7 @@ def test_a_killed_manager_takes_everything_with_it(four):
     sent = notebook.send("%px time.sleep(60)")
     time.sleep(1.0)
     os.kill(cluster.said()["processes"][0][0], signal.SIGKILL)
-    shown = notebook.outcome(sent, timeout=20)
+    shown = notebook.outcome(sent, timeout=60)
     assert "%ifog start -np 4" in shown.message
     notebook.good("%ifog start -np 4")
     notebook.good("%px import ifog, torch, os, time")
