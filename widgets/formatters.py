@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def register(ip: InteractiveShell) -> None:
-    """Show topologies and schedules as widgets from now on."""
+    """Show topologies, schedules and runs as widgets from now on."""
     if ip.display_formatter is None:
         return
     formatter = ip.display_formatter.ipython_display_formatter
     formatter.for_type_by_name("ifog.topology.graph", "Schedule", _network)
+    formatter.for_type_by_name("ifog.experiment.live", "Run", _curve)
+    formatter.for_type_by_name("ifog.experiment.compared", "Comparison", _curve)
 
 
 def register_if_in_a_notebook() -> None:
@@ -32,3 +34,9 @@ def _network(schedule: Any) -> None:
     from .network import Network
 
     Network(schedule)._ipython_display_()
+
+
+def _curve(run: Any) -> None:
+    from .convergence import Convergence
+
+    Convergence(run)._ipython_display_()

@@ -85,6 +85,10 @@ class LiveWidget(anywidget.AnyWidget):
         """The messages that make a new page show what the others show."""
         raise NotImplementedError
 
+    def _catch_up(self) -> None:
+        """A page has come back, after a time without any: tell it what it has missed."""
+        raise NotImplementedError
+
     def _take(self, message: Any) -> None:
         """Something came from a page."""
         raise NotImplementedError
@@ -107,7 +111,9 @@ class LiveWidget(anywidget.AnyWidget):
             return  # from a page of another version: it must not end what runs here
         with self._lock:
             if isinstance(message, messages.Watched):
-                self._watched, self._held = message.views > 0, bool(message.held)
+                missed, self._watched, self._held = not self._watched, message.views > 0, bool(message.held)
+                if missed and self._watched:
+                    self._catch_up()
                 if self._stale and not self._held:
                     self._renew_pictures()
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,53 @@ class Places:
     positions: Floats
 
 
-# ---- the network, from the page --------------------------------------------------------------------------------------
+# ---- curves, to the page ---------------------------------------------------------------------------------------------------
+
+
+class Mark(TypedDict):
+    """What was changed while a run went on."""
+
+    at: int  # the iteration
+    what: str
+
+
+class RunState(TypedDict):
+    """How a run is."""
+
+    name: str
+    status: str
+    note: str  # why it failed, or what else to know
+    marks: list[Mark]
+
+
+class Part(TypedDict):
+    """Some rows of a run: in `Rows.rows`, one column after the other."""
+
+    run: int
+    first: int  # how many of its rows were sent before: what the page has from there on is replaced
+    count: int
+    columns: list[str]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is to be drawn at first; the page may choose other columns."""
+
+    y: str  # empty: whatever is known
+    x: str
+    log: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The state of all runs, and the rows that are new."""
+
+    runs: list[RunState]
+    parts: list[Part]
+    rows: Doubles
+
+
+# ---- from the page -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -121,7 +167,7 @@ class Watched:
     held: bool
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places)
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows)
 FROM_THE_PAGE = (Edit, Moved, Arrange, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
@@ -205,9 +251,13 @@ def _array(kind: Any) -> str | None:
 
 
 def _rows() -> list[type]:
-    """The small objects inside messages."""
-    inner = (get_args(kind)[0] for cls in TO_THE_PAGE for kind in _hints(cls).values() if get_origin(kind) is list)
-    return [kind for kind in dict.fromkeys(inner) if is_typeddict(kind)]
+    """The small objects inside messages, the innermost first."""
+
+    def inside(cls: type) -> list[type]:
+        kinds = [get_args(kind)[0] for kind in get_type_hints(cls).values() if get_origin(kind) is list]
+        return [found for kind in kinds if is_typeddict(kind) for found in (*inside(kind), kind)]
+
+    return list(dict.fromkeys(kind for cls in TO_THE_PAGE for kind in inside(cls)))
 
 
 def _ts(kind: Any) -> str:

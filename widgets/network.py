@@ -235,6 +235,9 @@ class Network(LiveWidget):
         self._draw(drawing.changed(topology, edit.what, edit.a, edit.b), places)
         self._offer_all()
 
+    def _catch_up(self) -> None:
+        self._offer_all()
+
     def _offer_all(self) -> None:
         for message in self._state():
             self._sender.offer(message)

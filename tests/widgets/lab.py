@@ -85,8 +85,8 @@ def chromium(**options):
 class Notebook:
     """A notebook that is open in the browser."""
 
-    def __init__(self, page, address, path, cells):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    def __init__(self, page, address, path, cells, outputs=()):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, outputs=list(outputs)) for cell in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, path)
         self.page, self.address, self.path = page, address, path

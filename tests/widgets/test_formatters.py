@@ -6,7 +6,8 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from ifog import topology as t
-from ifog.widgets import formatters, network
+from ifog.experiment import Comparison, Run
+from ifog.widgets import convergence, formatters, network
 
 
 @pytest.fixture
@@ -23,6 +24,17 @@ def test_topologies_and_schedules_are_shown_by_their_widget(shell, shown, monkey
     formatters.register(shell)
     assert shell.display_formatter.format(shown) == ({}, {})
     assert displayed == [shown]
+
+
+def test_a_run_is_shown_by_its_curve(shell, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(convergence.Convergence, "_ipython_display_", lambda widget: displayed.append(widget.runs))
+    formatters.register(shell)
+    run = Run("mine", None)
+    run.status = "done"
+    for shown in (run, Comparison([run])):
+        assert shell.display_formatter.format(shown) == ({}, {})
+    assert displayed == [[run], [run]]
 
 
 def test_outside_a_notebook_nothing_is_registered(monkeypatch):

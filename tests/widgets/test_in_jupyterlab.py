@@ -1,7 +1,11 @@
 """What a person sees and does, in a real JupyterLab; pictures of it go to build/screenshots."""
 
+import nbformat
 import pytest
 from lab import Notebook, chromium, jupyter_lab, skip_without_a_browser
+
+from ifog.topology import ring
+from ifog.widgets import Network
 
 pytestmark = pytest.mark.slow
 
@@ -124,3 +128,83 @@ def test_a_network_lives(lab, page):
     assert "drawn" in page.locator(".ifog-title").first.inner_text()
     assert page.locator(".ifog-network").count() == 2
     assert page.troubles == []
+
+
+CURVES = [
+    "import ifog\nfrom ifog.widgets import Convergence",
+    "def start(method, topology, **options):\n"
+    "    return ifog.run(method, 'least_squares', n=16, topology=topology, steps=10**9, every=2, wait=False, **options)\n"
+    "run = start('dgd', 'ring', lr=0.02)\n"
+    "curves = Convergence(run)\ncurves",
+    "'below'",
+]
+
+
+def points(page):
+    """How many updates have been drawn."""
+    return int(page.locator(".ifog-plot").first.get_attribute("data-updates"))
+
+
+def test_curves_grow_bend_and_stay(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "curves.ipynb", CURVES)
+    notebook.run_all()
+    plot = page.locator(".ifog-plot")
+    plot.locator("canvas").wait_for()
+    before, rows = points(page), notebook.ask("run.iteration")
+    page.wait_for_timeout(1500)
+    assert notebook.ask("run.iteration") > rows
+    assert points(page) > before + 3
+
+    notebook.ask("setattr(run, 'topology', 'exponential')")
+    notebook.until("run.marks")
+    page.wait_for_timeout(1200)
+    notebook.ask("run.set(lr=0.005)")
+    notebook.until("len(run.marks) == 2")
+    page.wait_for_timeout(1000)
+    notebook.picture("curves-live")
+    notebook.ask("[run.stop(), curves.add(ifog.run('gradient_tracking', 'least_squares', n=16, topology='ring', steps=5000, "
+                 "lr=0.02)), curves.add(start('dgd', 'ring', lr=9.0))][:0]")  # fmt: skip
+    notebook.until("all(run.over for run in curves.runs)")
+    legend = page.locator(".ifog-legend button")
+    legend.nth(2).get_by_text("Diverged").wait_for()
+    notebook.picture("curves-three")
+    legend.nth(1).click()
+    assert legend.nth(1).get_attribute("aria-pressed") == "true"
+    page.locator("select[aria-label=against]").select_option("bytes")
+    page.wait_for_timeout(300)
+    notebook.picture("curves-one-alone")
+    legend.nth(1).click()
+    page.locator("select[aria-label=against]").select_option("iteration")
+
+    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+    page.wait_for_timeout(1200)
+    page.get_by_role("button", name="larger type, for a lecture hall").click()
+    page.wait_for_timeout(300)
+    notebook.picture("curves-dark-presentation")
+
+    page.mouse.move(5, 5)
+    page.evaluate("() => document.activeElement.blur()")
+    notebook.until("not curves._stale")
+    page.wait_for_timeout(500)
+    notebook.save()
+    stored = nbformat.read(notebook.path, 4)
+    (output,) = stored.cells[1].outputs
+    assert output.data["text/html"].startswith("<img ")
+    assert "Diverged" in notebook.ask("curves.snapshot()")
+    notebook.open()
+    page.locator(".ifog-plot canvas").wait_for(timeout=30_000)
+    assert legend.count() == 3
+    notebook.picture("curves-reloaded")
+    assert page.troubles == []
+
+
+def test_without_a_kernel_the_picture_is_shown(lab, page):
+    folder, address = lab
+    bundle = Network(ring(12), values=range(12))._repr_mimebundle_()[0]
+    output = nbformat.v4.new_output("display_data", data=bundle)
+    notebook = Notebook(page, address, folder / "saved.ipynb", ["'a saved picture'"], outputs=[output])
+    picture = page.locator(".jp-OutputArea-output img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == 660
+    notebook.picture("saved")

@@ -141,7 +141,6 @@ def test_kinds_do_not_push_each_other_out():
 
 def test_nothing_is_sent_when_the_last_view_is_closed(monkeypatch):
     network, arrived = Network(t.ring(4)), []
-    monkeypatch.setattr(type(network), "comm", object())
     monkeypatch.setattr(network, "send", lambda *message: arrived.append(message))
     network._send_now(messages.Places("grid", np.zeros(8)))
     say(network, messages.Watched(0, False))

@@ -1,5 +1,24 @@
 // Written by `python -m ifog.widgets.messages`: change widgets/messages.py instead.
 
+export interface Mark {
+  at: number;
+  what: string;
+}
+
+export interface RunState {
+  name: string;
+  status: string;
+  note: string;
+  marks: Mark[];
+}
+
+export interface Part {
+  run: number;
+  first: number;
+  count: number;
+  columns: string[];
+}
+
 /** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
 export interface Graph {
   type: "graph";
@@ -52,6 +71,22 @@ export interface Places {
   positions: Float32Array;
 }
 
+/** What is to be drawn at first; the page may choose other columns. */
+export interface Curves {
+  type: "curves";
+  y: string;
+  x: string;
+  log: boolean;
+}
+
+/** The state of all runs, and the rows that are new. */
+export interface Rows {
+  type: "rows";
+  runs: RunState[];
+  parts: Part[];
+  rows: Float64Array;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -85,7 +120,7 @@ export interface Watched {
   held: boolean;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places;
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows;
 
 export type FromThePage = Edit | Moved | Arrange | Watched;
 
@@ -95,4 +130,6 @@ export const ARRAYS = {
   blocks: { shades: Float32Array },
   values: { values: Float32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array },
   places: { positions: Float32Array },
+  curves: {  },
+  rows: { rows: Float64Array },
 } as const;

@@ -27,7 +27,7 @@ export function unpack(content: { type: string }, buffers: readonly DataView[]):
 }
 
 /** Hear every message, beginning with those that stood in the model when the page opened. */
-export function listen(model: Model, hear: (message: ToThePage) => void): void {
+function listen(model: Model, hear: (message: ToThePage) => void): void {
   const take = (content: { type: string }, buffers: DataView[]) => {
     const message = unpack(content, buffers ?? []);
     if (message) hear(message);
@@ -36,12 +36,12 @@ export function listen(model: Model, hear: (message: ToThePage) => void): void {
   model.on("msg:custom", take as never);
 }
 
-export function say(model: Model, message: FromThePage): void {
+function say(model: Model, message: FromThePage): void {
   model.send(message);
 }
 
 /** Tells Python whether anybody looks, and whether somebody has the pointer or the keyboard on a view. */
-export class Audience {
+class Audience {
   private views = 0;
   private readonly holding = new Set<HTMLElement>();
 
@@ -72,4 +72,41 @@ export class Audience {
   private tell(): void {
     say(this.model, { type: "watched", views: this.views, held: this.holding.size > 0 });
   }
+}
+
+interface State {
+  take(message: ToThePage): void;
+}
+
+interface View {
+  close(): void;
+}
+
+/**
+ * A widget as anywidget wants it. What is shown belongs to the model, so that all its views show the same, and one that comes
+ * back goes on.
+ */
+export function shared<S extends State>(
+  begin: () => S,
+  open: (state: S, say: (message: FromThePage) => void, el: HTMLElement, presentation: boolean) => View,
+): { initialize(context: { model: Model }): void; render(context: { model: Model; el: HTMLElement }): () => void } {
+  // each view gets a model object of its own, but what is in it is one
+  const states = new WeakMap<object, { state: S; audience: Audience }>();
+  const key = (model: Model) => model.get("start") as object;
+  return {
+    initialize({ model }) {
+      const state = begin();
+      states.set(key(model), { state, audience: new Audience(model) });
+      listen(model, (message) => state.take(message));
+    },
+    render({ model, el }) {
+      const { state, audience } = states.get(key(model))!;
+      const view = open(state, (message) => say(model, message), el, Boolean(model.get("presentation")));
+      const leave = audience.join(el);
+      return () => {
+        view.close();
+        leave();
+      };
+    },
+  };
 }
