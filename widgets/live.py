@@ -50,8 +50,9 @@ class Sender:
                     break
                 kind = next(iter(self._waiting))
                 message = self._waiting.pop(kind)
+            begun = time.perf_counter()
             self._send(message)
-            time.sleep(self._pause)
+            time.sleep(max(0.0, begun + self._pause - time.perf_counter()))
         self._when_quiet()
 
 

@@ -91,6 +91,7 @@ class Notebook:
         nbformat.write(notebook, path)
         self.page, self.address, self.path = page, address, path
         self.open()
+        self.theme("Light")
 
     def open(self):
         self.page.goto(f"{self.address}/doc/tree/{self.path.name}?reset")
@@ -100,6 +101,10 @@ class Notebook:
             const w = jupyterapp.shell.currentWidget;
             await w.context.ready; await w.sessionContext.ready; await w.sessionContext.session.kernel.info;
         }""")
+
+    def theme(self, name):
+        self.page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {name}' }})")
+        self.page.wait_for_timeout(1200)
 
     def run_all(self):
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")

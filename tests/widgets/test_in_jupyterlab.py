@@ -47,6 +47,7 @@ NETWORK = [
     "import ifog, threading, time, numpy as np\nfrom ifog.widgets import Network",
     "network = Network(ifog.topology.ring(12), values=np.arange(12))\nnetwork",
     "ifog.topology.one_peer_exponential(16)",
+    "last = Network(ifog.topology.grid(900))\nlast",
 ]
 
 GOSSIP = """[threading.Thread(target=lambda: [
@@ -113,8 +114,20 @@ def test_a_network_lives(lab, page):
     notebook.picture("schedule-playing")
     assert not schedule.locator(".ifog-round").inner_text().startswith("round 1 ")
 
-    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
-    page.wait_for_timeout(1500)
+    # the saved picture is renewed, for which JupyterLab makes a new view: the notebook stays where it is
+    page.mouse.move(5, 5)
+    page.locator(".ifog-network").nth(2).scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    scroll = "() => document.querySelector('.jp-WindowedPanel-outer').scrollTop"
+    place = page.evaluate(scroll)
+    assert place > 300
+    notebook.ask("str(last.show(np.random.default_rng(0).normal(size=900)))")
+    notebook.until("not last._sender._thread")
+    page.wait_for_timeout(1000)
+    assert abs(page.evaluate(scroll) - place) < 5
+    notebook.picture("network-900")
+
+    notebook.theme("Dark")
     widget.get_by_role("button", name="larger type, for a lecture hall").click()
     page.wait_for_timeout(300)
     widget.scroll_into_view_if_needed()
@@ -126,7 +139,7 @@ def test_a_network_lives(lab, page):
     page.wait_for_timeout(500)
     notebook.picture("network-reloaded")
     assert "drawn" in page.locator(".ifog-title").first.inner_text()
-    assert page.locator(".ifog-network").count() == 2
+    assert page.locator(".ifog-network").count() == 3
     assert page.troubles == []
 
 
@@ -177,8 +190,7 @@ def test_curves_grow_bend_and_stay(lab, page):
     legend.nth(1).click()
     page.locator("select[aria-label=against]").select_option("iteration")
 
-    page.evaluate("() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
-    page.wait_for_timeout(1200)
+    notebook.theme("Dark")
     page.get_by_role("button", name="larger type, for a lecture hall").click()
     page.wait_for_timeout(300)
     notebook.picture("curves-dark-presentation")

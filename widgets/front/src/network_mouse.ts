@@ -77,7 +77,7 @@ export class Hands {
     } else {
       this.pulled = { from: grip.node, x, y };
     }
-    this.state.tell("places");
+    this.state.tell("moving");
   }
 
   private up(event: PointerEvent): void {
@@ -106,7 +106,7 @@ export class Hands {
     if (document.activeElement !== this.canvas && !event.ctrlKey) return;
     event.preventDefault();
     this.camera.zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY / 400));
-    this.state.tell("places");
+    this.state.tell("moving");
   }
 
   private connect(a: number, b: number): void {

@@ -11,7 +11,8 @@ export interface Round {
 
 export type Spot = { kind: "node"; node: number } | { kind: "line"; a: number; b: number };
 export type Tool = "move" | "add" | "remove";
-export type Change = "all" | "places" | "values" | "round" | "spot";
+/** What has changed; "moving" is what goes on changing while a hand moves. */
+export type Change = "all" | "places" | "moving" | "values" | "round" | "spot";
 
 export class NetworkState {
   graph: Graph | null = null;

@@ -9,6 +9,8 @@ import type { Change, NetworkState, Tool } from "./network_state";
 import { type Theme, UNKNOWN_RGB, VIRIDIS, VIRIDIS_RGB, calm, readTheme, shade, short, watchTheme } from "./theme";
 
 const GLIDE = 450; // milliseconds from one layout to the next
+const MANY = 12_000; // lines; so many are painted again only when the hand rests
+const RESTS = 150; // milliseconds
 const ARROWS = 200; // nodes; more have no room for heads
 const TOOLS: [Tool, string, string][] = [
   ["move", "Move", "drag nodes; drag the background to pan"],
@@ -21,6 +23,8 @@ export class NetworkView {
   private readonly camera = new Camera();
   private readonly ground = document.createElement("canvas");
   private groundIsOld = true;
+  private groundSeen = { x: 0, y: 0, side: 1 }; // by the camera, when it was painted
+  private resting: ReturnType<typeof setTimeout> | undefined;
   private readonly map = new HeatMap();
   private mapIsOld = true;
   private glideBegan = 0;
@@ -86,6 +90,7 @@ export class NetworkView {
       () => this.sheet.close(),
       () => this.mapSheet.close(),
       () => this.painter.close(),
+      () => clearTimeout(this.resting),
     ];
     this.changed("all");
   }
@@ -142,11 +147,19 @@ export class NetworkView {
 
   private changed(change: Change): void {
     if (change === "all" || change === "places") this.groundIsOld = true;
+    if (change === "moving") this.movesOn();
     if (change === "all" || change === "round") this.mapIsOld = true;
     if (change === "all" || change === "places") this.glideBegan = this.state.from ? performance.now() : 0;
     if (change !== "values") this.write();
     else this.writeScale();
     this.painter.ask();
+  }
+
+  private movesOn(): void {
+    const many = (this.state.graph?.lines.length ?? 0) > 2 * MANY;
+    clearTimeout(this.resting);
+    if (!many) this.groundIsOld = true;
+    else this.resting = setTimeout(() => this.changed("places"), RESTS);
   }
 
   private write(): void {
@@ -265,9 +278,7 @@ export class NetworkView {
     [camera.width, camera.height] = [sheet.width, sheet.height];
     const positions = this.glide(now);
     if (this.groundIsOld) this.paintGround(positions);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.drawImage(this.ground, 0, 0);
-    context.setTransform(sheet.ratio, 0, 0, sheet.ratio, 0, 0);
+    this.placeGround();
     const round = state.current();
     const n = state.graph!.n;
     if (state.varying) paintRound(context, round, positions, camera, theme.lit, n > 2000 ? 0.8 : 1, n > 2000 ? 1.2 : 3);
@@ -300,7 +311,17 @@ export class NetworkView {
     const context = ground.getContext("2d")!;
     context.setTransform(sheet.ratio, 0, 0, sheet.ratio, 0, 0);
     paintGround(context, this.state, positions, this.camera, this.theme);
+    this.groundSeen = { x: this.camera.x, y: this.camera.y, side: this.camera.side };
     this.groundIsOld = false;
+  }
+
+  /** The lines as they were painted, where the camera sees them now. */
+  private placeGround(): void {
+    const { sheet, camera, groundSeen: seen } = this;
+    const grown = camera.side / seen.side;
+    const left = camera.x + sheet.width / 2 - (seen.x + sheet.width / 2) * grown;
+    const top = camera.y + sheet.height / 2 - (seen.y + sheet.height / 2) * grown;
+    sheet.context.drawImage(this.ground, left, top, sheet.width * grown, sheet.height * grown);
   }
 
   private stroke(positions: Float32Array, a: number, b: number, colour: string, width: number): void {

@@ -1,5 +1,6 @@
 // Messages to and from Python: what they hold stands in messages.ts.
 import { ARRAYS, type FromThePage, type ToThePage } from "./messages";
+import { steady } from "./steady";
 
 /** What anywidget hands to a page. */
 export interface Model {
@@ -102,10 +103,11 @@ export function shared<S extends State>(
     render({ model, el }) {
       const { state, audience } = states.get(key(model))!;
       const view = open(state, (message) => say(model, message), el, Boolean(model.get("presentation")));
-      const leave = audience.join(el);
+      const [leave, release] = [audience.join(el), steady(el)];
       return () => {
         view.close();
         leave();
+        release();
       };
     },
   };
