@@ -4,7 +4,7 @@
 #   make lab      JupyterLab              make check    what every commit must pass: make lint, and the fast tests
 #   make bench    measure                 make lint     format, lint, types, rooms
 #                                         make format   tidy the code
-#                                         make clean    remove what the others made
+#   make front    build widgets' pages    make clean    remove what the others made
 
 PYTHON ?= python3
 VENV   := .venv
@@ -18,7 +18,7 @@ endif
 # The tests start hundreds of processes, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab test check lint bench format clean
+.PHONY: help demo lab test check lint bench format front clean
 
 help:
 	@sed -n 's/^# \{0,1\}//; 1,8p' Makefile
@@ -51,8 +51,13 @@ format: $(READY)
 	$(BIN)/python -m ruff check --fix-only --quiet .
 	$(BIN)/python -m ruff format .
 
+# Needs npm. What it builds is committed, so that nobody else does.
+front: $(READY)
+	$(BIN)/python -m ifog.widgets.messages
+	cd widgets/front && npm ci --no-audit --no-fund && npm run types && npm run build
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results widgets/front/node_modules widgets/front/out
 	rm -f ifog/comm/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,7 @@
-"""The two names of `ifog` that belong to rooms above it: each hands over to `ifog.cluster` when it is called."""
+"""The names of `ifog` that belong to rooms above it: each hands over to `ifog.cluster` when it is called.
+
+``%load_ext ifog`` also has `ifog.widgets` say to the notebook how topologies and runs are shown.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ def connect(cluster_id: str | None = None, profile: str | None = None) -> Any:
 
 
 def load_ipython_extension(ip: InteractiveShell) -> None:
-    """``%load_ext ifog`` in a notebook: connect to the engines, and make ``%%px`` friendly."""
+    """``%load_ext ifog`` in a notebook: connect to the engines, make ``%%px`` friendly, and show widgets."""
+    importlib.import_module("ifog.widgets.formatters").register(ip)
     importlib.import_module("ifog.cluster.notebook").load_ipython_extension(ip)
 
 

@@ -158,7 +158,9 @@ from importlib.resources import files
 import ifog.cluster, ifog.widgets
 print(ifog.topology.ring(8))
 print(ifog.cluster.__file__)
-print(all(files("ifog").joinpath(name).is_file() for name in ("__init__.pyi", "py.typed")))
+static = (f"static/{name}.{kind}" for name in ("network", "convergence") for kind in ("js", "css"))
+needed = ("__init__.pyi", "py.typed"), ("__init__.pyi", "theme.json", *static)
+print(all(files(room).joinpath(name).is_file() for room, names in zip(("ifog", "ifog.widgets"), needed) for name in names))
 """
 
 

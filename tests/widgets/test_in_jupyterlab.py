@@ -1,0 +1,222 @@
+"""What a person sees and does, in a real JupyterLab; pictures of it go to build/screenshots."""
+
+import nbformat
+import pytest
+from lab import Notebook, chromium, jupyter_lab, skip_without_a_browser
+
+from ifog.topology import ring
+from ifog.widgets import Network
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    skip_without_a_browser()
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyter_lab(folder) as address:
+        yield folder, address
+
+
+@pytest.fixture
+def page(lab):
+    with chromium() as page:
+        yield page
+
+
+def frames(widget):
+    return int(widget.locator("canvas").first.get_attribute("data-frames"))
+
+
+def at_node(notebook, widget, node):
+    """Where a node is on the screen: the unit square is in the middle, 22 pixels from the nearer edges."""
+    box = widget.locator(".ifog-sheet").bounding_box()
+    x, y = notebook.ask(f"network._places[{node}].tolist()")
+    side = min(box["width"], box["height"]) - 44
+    return box["x"] + box["width"] / 2 + (x - 0.5) * side, box["y"] + box["height"] / 2 + (y - 0.5) * side
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=8)
+    page.mouse.up()
+
+
+NETWORK = [
+    "import ifog, threading, time, numpy as np\nfrom ifog.widgets import Network",
+    "network = Network(ifog.topology.ring(12), values=np.arange(12))\nnetwork",
+    "ifog.topology.one_peer_exponential(16)",
+    "last = Network(ifog.topology.grid(900))\nlast",
+]
+
+GOSSIP = """[threading.Thread(target=lambda: [
+    (time.sleep(0.02), network.show(np.linalg.matrix_power(network.topology.W, k) @ np.arange(12.0))) for k in range(60)
+]).start()]"""
+
+
+def test_a_network_lives(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "network.ipynb", NETWORK)
+    notebook.run_all()
+    widget, schedule = page.locator(".ifog-network").nth(0), page.locator(".ifog-network").nth(1)
+    widget.wait_for()
+    page.wait_for_function("() => document.querySelector('.ifog-sheet canvas').dataset.frames > 0")
+    notebook.picture("network")
+
+    before = frames(widget)
+    notebook.ask(f"str({GOSSIP})")
+    page.wait_for_timeout(1500)
+    assert frames(widget) > before + 5
+    notebook.until("not network._sender._thread")  # the saved picture is renewed then
+    page.wait_for_timeout(1000)
+    notebook.picture("network-agreeing")
+
+    x, y = at_node(notebook, widget, 3)
+    drag(page, (x, y), (x - 60, y - 40))
+    notebook.until("network._places[3][0] < 0.95")
+
+    widget.get_by_role("button", name="drag from node to node for an edge").click()
+    drag(page, at_node(notebook, widget, 0), at_node(notebook, widget, 6))
+    notebook.until("network.topology.messages == 26")
+    assert notebook.ask("[bool(network.topology.W[0, 6] > 0), network.topology.doubly_stochastic]") == [True, True]
+    assert "drawn" in widget.locator(".ifog-title").inner_text()
+    box = widget.locator(".ifog-sheet").bounding_box()
+    page.mouse.click(box["x"] + 30, box["y"] + 60)
+    notebook.until("network.topology.n == 13")
+
+    widget.get_by_role("button", name="click a node or an edge").click()
+    page.mouse.click(*at_node(notebook, widget, 12))
+    notebook.until("network.topology.n == 12")
+    widget.get_by_label("layout").last.select_option("spring")
+    notebook.until("network._layout == 'spring'")
+    page.wait_for_timeout(800)
+    a, b = at_node(notebook, widget, 0), at_node(notebook, widget, 6)
+    widget.get_by_role("button", name="drag nodes; drag the background to pan").click()
+    page.mouse.move((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+    page.wait_for_timeout(300)
+    assert "W[6, 0]" in widget.locator(".ifog-tip").inner_text()
+    notebook.picture("network-drawn")
+
+    # with the keyboard: from node 1 to node 5
+    canvas = widget.locator("canvas").first
+    page.mouse.move(5, 5)
+    canvas.focus()
+    for key in ("Escape", "ArrowRight", "ArrowRight", "Enter", *["ArrowRight"] * 4, "Enter"):
+        canvas.press(key)
+    notebook.until("network.topology.W[1, 5] > 0")
+
+    schedule.scroll_into_view_if_needed()
+    schedule.get_by_role("button", name="next round").click()
+    assert schedule.locator(".ifog-round").inner_text() == "round 1 (2 of 4)"
+    schedule.get_by_role("button", name="play the rounds").click()
+    page.wait_for_timeout(900)
+    notebook.picture("schedule-playing")
+    assert not schedule.locator(".ifog-round").inner_text().startswith("round 1 ")
+
+    # the saved picture is renewed, for which JupyterLab makes a new view: the notebook stays where it is
+    page.mouse.move(5, 5)
+    page.locator(".ifog-network").nth(2).scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    scroll = "() => document.querySelector('.jp-WindowedPanel-outer').scrollTop"
+    place = page.evaluate(scroll)
+    assert place > 300
+    notebook.ask("str(last.show(np.random.default_rng(0).normal(size=900)))")
+    notebook.until("not last._sender._thread")
+    page.wait_for_timeout(1000)
+    assert abs(page.evaluate(scroll) - place) < 5
+    notebook.picture("network-900")
+
+    notebook.theme("Dark")
+    widget.get_by_role("button", name="larger type, for a lecture hall").click()
+    page.wait_for_timeout(300)
+    widget.scroll_into_view_if_needed()
+    notebook.picture("network-dark-presentation")
+
+    notebook.save()
+    notebook.open()
+    page.locator(".ifog-network").first.wait_for(timeout=30_000)
+    page.wait_for_timeout(500)
+    notebook.picture("network-reloaded")
+    assert "drawn" in page.locator(".ifog-title").first.inner_text()
+    assert page.locator(".ifog-network").count() == 3
+    assert page.troubles == []
+
+
+CURVES = [
+    "import ifog\nfrom ifog.widgets import Convergence",
+    "def start(method, topology, **options):\n"
+    "    return ifog.run(method, 'least_squares', n=16, topology=topology, steps=10**9, every=2, wait=False, **options)\n"
+    "run = start('dgd', 'ring', lr=0.02)\n"
+    "curves = Convergence(run)\ncurves",
+    "'below'",
+]
+
+
+def points(page):
+    """How many updates have been drawn."""
+    return int(page.locator(".ifog-plot").first.get_attribute("data-updates"))
+
+
+def test_curves_grow_bend_and_stay(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "curves.ipynb", CURVES)
+    notebook.run_all()
+    plot = page.locator(".ifog-plot")
+    plot.locator("canvas").wait_for()
+    before, rows = points(page), notebook.ask("run.iteration")
+    page.wait_for_timeout(1500)
+    assert notebook.ask("run.iteration") > rows
+    assert points(page) > before + 3
+
+    notebook.ask("setattr(run, 'topology', 'exponential')")
+    notebook.until("run.marks")
+    page.wait_for_timeout(1200)
+    notebook.ask("run.set(lr=0.005)")
+    notebook.until("len(run.marks) == 2")
+    page.wait_for_timeout(1000)
+    notebook.picture("curves-live")
+    notebook.ask("[run.stop(), curves.add(ifog.run('gradient_tracking', 'least_squares', n=16, topology='ring', steps=5000, "
+                 "lr=0.02)), curves.add(start('dgd', 'ring', lr=9.0))][:0]")  # fmt: skip
+    notebook.until("all(run.over for run in curves.runs)")
+    legend = page.locator(".ifog-legend button")
+    legend.nth(2).get_by_text("Diverged").wait_for()
+    notebook.picture("curves-three")
+    legend.nth(1).click()
+    assert legend.nth(1).get_attribute("aria-pressed") == "true"
+    page.locator("select[aria-label=against]").select_option("bytes")
+    page.wait_for_timeout(300)
+    notebook.picture("curves-one-alone")
+    legend.nth(1).click()
+    page.locator("select[aria-label=against]").select_option("iteration")
+
+    notebook.theme("Dark")
+    page.get_by_role("button", name="larger type, for a lecture hall").click()
+    page.wait_for_timeout(300)
+    notebook.picture("curves-dark-presentation")
+
+    page.mouse.move(5, 5)
+    page.evaluate("() => document.activeElement.blur()")
+    notebook.until("not curves._stale")
+    page.wait_for_timeout(500)
+    notebook.save()
+    stored = nbformat.read(notebook.path, 4)
+    (output,) = stored.cells[1].outputs
+    assert output.data["text/html"].startswith("<img ")
+    assert "Diverged" in notebook.ask("curves.snapshot()")
+    notebook.open()
+    page.locator(".ifog-plot canvas").wait_for(timeout=30_000)
+    assert legend.count() == 3
+    notebook.picture("curves-reloaded")
+    assert page.troubles == []
+
+
+def test_without_a_kernel_the_picture_is_shown(lab, page):
+    folder, address = lab
+    bundle = Network(ring(12), values=range(12))._repr_mimebundle_()[0]
+    output = nbformat.v4.new_output("display_data", data=bundle)
+    notebook = Notebook(page, address, folder / "saved.ipynb", ["'a saved picture'"], outputs=[output])
+    picture = page.locator(".jp-OutputArea-output img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == 660
+    notebook.picture("saved")

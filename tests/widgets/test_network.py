@@ -1,0 +1,335 @@
+"""The network's Python side: what is sent, how seldom, what comes back, and the picture that stays."""
+
+import base64
+import re
+import threading
+import time
+from xml.etree import ElementTree
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from ifog import topology as t
+from ifog.errors import ArgumentError, TopologyError
+from ifog.widgets import Network, drawing, layouts, messages
+from ifog.widgets.live import Sender
+
+SHOWN = [
+    t.ring(1),
+    t.ring(8),
+    t.star(5),
+    t.grid(12),
+    t.exponential(8),
+    t.push(t.star(4)),
+    t.one_peer_exponential(8),
+    t.ceca(6),
+    t.random_matching(8),
+    t.Topology(np.eye(3), connected=False),
+]
+
+
+def sent(network):
+    """What a page that opens now is told."""
+    return [messages.unpack(content, buffers) for content, buffers in network._everything()]
+
+
+def say(network, message):
+    """Have a page say something."""
+    content, buffers = messages.pack(message)
+    network._received(network, content, buffers)
+
+
+def edit(network, what, a=-1, b=-1, x=0.5, y=0.5):
+    say(network, messages.Edit(network._version, what, a, b, x, y))
+
+
+def matrix(graph, k):
+    """W again, from the lines of a round that a page gets."""
+    begin, end = ([0, *graph.ends])[k], graph.ends[k]
+    W = np.diag(graph.own.reshape(-1, graph.n)[k]).astype(float)
+    for (a, b), (there, back) in zip(graph.lit.reshape(-1, 2)[begin:end], graph.weights.reshape(-1, 2)[begin:end], strict=True):
+        W[b, a], W[a, b] = np.nan_to_num([there, back])
+    return W
+
+
+@pytest.mark.parametrize("schedule", SHOWN, ids=lambda schedule: schedule.label)
+def test_a_page_gets_every_weight_of_every_round(schedule):
+    (graph,) = sent(Network(schedule))
+    assert graph.n == schedule.n
+    assert graph.positions.reshape(-1, 2).shape == (schedule.n, 2)
+    assert len(graph.ends) == (schedule.period or 64)
+    for k in range(len(graph.ends)):
+        each = schedule[k]
+        W = each.W if isinstance(each, t.Topology) else each.pattern.toarray()
+        np.testing.assert_allclose(matrix(graph, k), W, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["natural", *layouts.LAYOUTS])
+@pytest.mark.parametrize("schedule", SHOWN, ids=lambda schedule: schedule.label)
+def test_layouts_keep_nodes_apart_and_in_sight(kind, schedule):
+    places = Network(schedule, layout=kind)._places
+    assert (places >= -1e-9).all()
+    assert (places <= 1 + 1e-9).all()
+    if schedule.n > 1:
+        distances = np.linalg.norm(places[:, None] - places, axis=2)
+        assert distances[~np.eye(schedule.n, dtype=bool)].min() > 0.02
+
+
+def test_springs_put_neighbours_side_by_side():
+    torus = t.grid(49)
+    places = layouts.arrange(torus, torus.pattern, "spring")
+    distances = np.linalg.norm(places[:, None] - places, axis=2)
+    joined = torus.pattern.toarray()
+    assert distances[joined].max() < np.median(distances[~joined])
+
+
+def test_values_are_floats_of_four_bytes_each():
+    network = Network(t.ring(8), values=range(8))
+    _, (content, buffers) = network._everything()
+    assert content == {"type": "values", "low": 0.0, "high": 7.0, "round": -1}
+    assert np.frombuffer(buffers[0], np.float32).tolist() == list(range(8))
+
+
+def test_colours_reach_over_all_that_was_shown_unless_told_otherwise():
+    network = Network(t.ring(3), values=[0, 1, 2])
+    network.show([5, np.nan, np.inf])
+    assert network._limits == (0.0, 5.0)
+    network.show([0, 0, 0], low=-1, high=1)
+    assert network._limits == (-1.0, 1.0)
+
+
+def test_a_round_that_the_page_does_not_have_travels_with_its_values():
+    schedule = t.random_matching(8)
+    network = Network(schedule)
+    network.show(np.zeros(8), round=1000)
+    values = sent(network)[-1]
+    assert values.round == 1000
+    expected = {tuple(sorted(edge)) for edge in schedule[1000].edges.tolist()}
+    assert set(map(tuple, values.lit.reshape(-1, 2).tolist())) == expected
+    network.show(np.zeros(8), round=3)
+    assert len(sent(network)[-1].lit) == 0
+
+
+# ---- how seldom --------------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_becomes_a_trickle_that_ends_with_the_newest():
+    arrived, quiet = [], threading.Event()
+    sender = Sender(lambda message: arrived.append((time.perf_counter(), message)), per_second=30, when_quiet=quiet.set)
+    for k in range(20_000):
+        sender.offer(k)
+    deadline = time.perf_counter() + 10
+    while (not arrived or arrived[-1][1] != 19_999) and time.perf_counter() < deadline:
+        time.sleep(0.01)
+    assert arrived[-1][1] == 19_999
+    times = np.array([when for when, _ in arrived])
+    assert np.diff(times).min(initial=1) > 1 / 31
+    assert quiet.wait(10)
+    assert sender._thread is None
+
+
+def test_kinds_do_not_push_each_other_out():
+    arrived = []
+    sender = Sender(arrived.append, per_second=1000, when_quiet=lambda: None)
+    sender.offer("text")
+    sender.offer(1)
+    while len(arrived) < 2:
+        time.sleep(0.001)
+    assert set(arrived) == {"text", 1}
+
+
+def test_nothing_is_sent_when_the_last_view_is_closed(monkeypatch):
+    network, arrived = Network(t.ring(4)), []
+    monkeypatch.setattr(network, "send", lambda *message: arrived.append(message))
+    network._send_now(messages.Places("grid", np.zeros(8)))
+    say(network, messages.Watched(0, False))
+    network._send_now(messages.Places("grid", np.zeros(8)))
+    assert len(arrived) == 1
+    say(network, messages.Watched(1, False))
+    network._send_now(messages.Places("grid", np.zeros(8)))
+    assert len(arrived) == 2
+
+
+def test_the_saved_picture_is_renewed_but_not_under_somebodys_hand():
+    class Handle:
+        pictures = 0
+
+        def update(self, bundle, *, raw):
+            assert raw
+            self.pictures += "text/html" in bundle
+
+    network, handle = Network(t.ring(4)), Handle()
+    network._handles.append(handle)
+    say(network, messages.Watched(1, True))
+    network._renew_pictures()
+    assert handle.pictures == 0
+    say(network, messages.Watched(1, False))
+    assert handle.pictures == 1
+    say(network, messages.Watched(1, False))
+    assert handle.pictures == 1
+
+
+# ---- drawn with the mouse ----------------------------------------------------------------------------------------------
+
+
+def test_unchanged_it_gives_back_what_it_was_given():
+    given = t.lazy(t.ring(6))
+    assert Network(given).topology is given
+
+
+def test_an_edge_drawn_is_an_edge_with_metropolis_weights():
+    network = Network(t.ring(6))
+    edit(network, "add_edge", 0, 3)
+    expected = t.metropolis(nx.Graph([*nx.cycle_graph(6).edges, (0, 3)]))
+    np.testing.assert_allclose(network.topology.W, expected.W)
+    edit(network, "add_edge", 3, 0)  # it is there
+    assert network.topology.messages == 14
+    edit(network, "remove_edge", 3, 0)
+    np.testing.assert_allclose(network.topology.W, t.metropolis(nx.cycle_graph(6)).W)
+
+
+def test_nodes_come_with_their_place_and_go_with_their_edges():
+    network = Network(t.ring(5), values=[0, 1, 2, 3, 4])
+    edit(network, "add_node", x=0.25, y=0.75)
+    assert network.topology.n == 6
+    assert not network.topology.connected
+    assert network._places[5].tolist() == [0.25, 0.75]
+    assert np.isnan(network._values[5])
+    edit(network, "add_edge", 5, 0)
+    assert network.topology.connected
+    edit(network, "remove_node", 2)
+    assert network.topology.n == 5
+    assert network._values.tolist()[:4] == [0, 1, 3, 4]
+    assert sorted(map(tuple, network.topology.edges.tolist())) == sorted(
+        [(0, 1), (1, 0), (2, 3), (3, 2), (3, 0), (0, 3), (4, 0), (0, 4)]
+    )
+
+
+def test_an_edge_of_a_directed_topology_has_one_direction():
+    network = Network(t.directed_ring(5))
+    edit(network, "add_edge", 0, 2)
+    assert network.topology.directed
+    assert network.topology.out_neighbors(0).tolist() == [1, 2]
+    assert network.topology.in_neighbors(0).tolist() == [4]
+    assert network.topology.column_stochastic
+
+
+def test_what_is_dragged_stays_there():
+    network = Network(t.ring(4))
+    say(network, messages.Moved(network._version, 2, 0.1, 0.2))
+    assert network._places[2].tolist() == [0.1, 0.2]
+    edit(network, "add_edge", 0, 2)
+    assert network._places[2].tolist() == [0.1, 0.2]
+    say(network, messages.Arrange("grid"))
+    assert network._places[0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        None,
+        {"type": "values"},
+        {"type": "edit", "version": 1, "what": "add_edge"},
+        {"type": "edit", "version": 1, "what": "add_edge", "a": "0", "b": 2, "x": 0, "y": 0},
+        {"type": "edit", "version": 1, "what": "add_edge", "a": 0, "b": 99, "x": 0, "y": 0},
+        {"type": "edit", "version": 1, "what": "add_edge", "a": 1, "b": 1, "x": 0, "y": 0},
+        {"type": "edit", "version": 1, "what": "explode", "a": 0, "b": 2, "x": 0, "y": 0},
+        {"type": "edit", "version": 0, "what": "add_edge", "a": 0, "b": 2, "x": 0, "y": 0},
+        {"type": "moved", "version": 1, "node": 99, "x": 0, "y": 0},
+        {"type": "arrange", "layout": "upside down"},
+    ],
+    ids=str,
+)
+def test_nonsense_from_a_page_changes_nothing(message):
+    given = t.ring(4)
+    network = Network(given)
+    network._received(network, message, [])
+    assert network.topology is given
+
+
+def test_a_schedule_and_a_single_node_cannot_be_taken_apart():
+    for given in (t.one_peer_exponential(8), t.ring(1)):
+        network = Network(given)
+        edit(network, "remove_node", 0)
+        assert network.topology is given
+
+
+def test_another_topology_can_be_shown():
+    network = Network(t.ring(4), values=range(4))
+    network.topology = t.complete(4)
+    assert [type(message) for message in sent(network)] == [messages.Graph, messages.Values]
+    network.topology = t.complete(7)
+    assert [type(message) for message in sent(network)] == [messages.Graph]
+
+
+# ---- large ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [100_000, 30_000])
+def test_too_many_nodes_are_drawn_as_blocks_and_it_says_so(n):
+    network = Network(t.ring(n), values=np.arange(n))
+    blocks, values = sent(network)
+    assert isinstance(blocks, messages.Blocks)
+    assert f"{n:,} nodes" in blocks.note
+    assert len(blocks.shades) == blocks.cells**2
+    assert len(values.values) <= blocks.columns**2
+    assert values.values.mean() == pytest.approx((n - 1) / 2, rel=1e-3)
+    ElementTree.fromstring(network.snapshot())
+
+
+def test_too_many_edges_are_blocks_as_well():
+    assert isinstance(sent(Network(t.complete(700)))[0], messages.Blocks)
+
+
+def test_squares_are_means_of_neighbours():
+    values = np.arange(2.0 * 256**2)
+    assert drawing.squares(values)[:3].tolist() == [0.5, 2.5, 4.5]
+
+
+# ---- the picture that stays ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", SHOWN, ids=lambda schedule: schedule.label)
+def test_a_snapshot_is_a_picture_with_a_disc_for_each_node(schedule):
+    picture = Network(schedule, values=np.arange(schedule.n)).snapshot()
+    root = ElementTree.fromstring(picture)
+    svg = "{http://www.w3.org/2000/svg}"
+    assert root.get("aria-label") == schedule.label
+    assert len(root.findall(f"{svg}circle")) == schedule.n
+    assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"base64,[^\"]*", "", picture))
+
+
+def test_what_is_no_number_has_a_colour_of_its_own():
+    picture = Network(t.ring(3), values=[0, np.nan, np.inf]).snapshot()
+    assert picture.count("#b0b4bb") == 2
+
+
+def test_a_saved_notebook_holds_the_picture_and_the_text():
+    network = Network(t.ring(8))
+    data, _ = network._repr_mimebundle_()
+    assert data["text/plain"] == "<network ring(8): ρ = 0.8047, degree 2, symmetric, doubly stochastic>"
+    source = re.search(r'src="data:image/svg\+xml;base64,([^"]*)"', data["text/html"]).group(1)
+    assert base64.b64decode(source).decode() == network.snapshot()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == network.model_id
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_shown_is_refused_with_a_reason():
+    with pytest.raises(TopologyError, match="topology=7"):
+        Network(7)
+    with pytest.raises(ArgumentError, match=r"shape \(3,\): one number for each of the 8 nodes of ring\(8\)"):
+        Network(t.ring(8), values=[1, 2, 3])
+    network = Network(t.ring(8))
+    with pytest.raises(ArgumentError, match="one number for each"):
+        network.show(["a"] * 8)
+    with pytest.raises(ArgumentError, match="one number for each"):
+        network.show(3)
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(ArgumentError, match="counted from 0"):
+            network.show(np.zeros(8), round=wrong)
+    with pytest.raises(ArgumentError, match="layout='upside down': one of 'natural', 'circle'"):
+        Network(t.ring(8), layout="upside down")

@@ -1,0 +1,102 @@
+// Small pieces of a page.
+
+type Attributes = Record<string, string | boolean>;
+
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export function button(text: string | Node, label: string, pressed: () => void): HTMLButtonElement {
+  const made = make("button", { type: "button", "aria-label": label, title: label }, text);
+  made.addEventListener("click", pressed);
+  return made;
+}
+
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z",
+  pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z",
+  step: "M3 2.5v11l7-5.5zM11 2.5h2v11h-2z",
+  fit: "M2 6V2h4v1.6H3.6V6zM10 2h4v4h-1.6V3.6H10zM2 10h1.6v2.4H6V14H2zM12.4 10H14v4h-4v-1.6h2.4z",
+};
+
+/** A small picture for a button: drawn here, because not every machine has a letter for it. */
+export function icon(name: keyof typeof ICONS): SVGSVGElement {
+  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  drawn.setAttribute("viewBox", "0 0 16 16");
+  drawn.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", ICONS[name]);
+  drawn.append(path);
+  return drawn;
+}
+
+export function select(label: string, options: readonly string[], chosen: (value: string) => void): HTMLSelectElement {
+  const made = make("select", { "aria-label": label, title: label }, ...options.map((value) => make("option", { value }, value)));
+  made.addEventListener("change", () => chosen(made.value));
+  return made;
+}
+
+/** A canvas as sharp as the screen, whose size follows its box. */
+export class Sheet {
+  readonly canvas: HTMLCanvasElement;
+  readonly context: CanvasRenderingContext2D;
+  width = 0;
+  height = 0;
+  ratio = 1;
+  private readonly observer: ResizeObserver;
+
+  constructor(
+    readonly box: HTMLElement,
+    resized: () => void,
+    attributes: Attributes,
+  ) {
+    this.canvas = make("canvas", attributes);
+    this.context = this.canvas.getContext("2d")!;
+    box.append(this.canvas);
+    this.observer = new ResizeObserver(() => {
+      if (this.measure()) resized();
+    });
+    this.observer.observe(box);
+    this.measure();
+  }
+
+  private measure(): boolean {
+    const { clientWidth, clientHeight } = this.box;
+    const ratio = window.devicePixelRatio || 1;
+    if (clientWidth === this.width && clientHeight === this.height && ratio === this.ratio) return false;
+    [this.width, this.height, this.ratio] = [clientWidth, clientHeight, ratio];
+    [this.canvas.width, this.canvas.height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
+    Object.assign(this.canvas.style, { width: `${clientWidth}px`, height: `${clientHeight}px` });
+    return true;
+  }
+
+  close(): void {
+    this.observer.disconnect();
+  }
+}
+
+/** At most one call for each frame of the screen. */
+export class Frames {
+  private asked = 0;
+  constructor(private readonly draw: (now: number) => void) {}
+
+  ask(): void {
+    this.asked ||= requestAnimationFrame((now) => {
+      this.asked = 0;
+      this.draw(now);
+    });
+  }
+
+  close(): void {
+    cancelAnimationFrame(this.asked);
+  }
+}

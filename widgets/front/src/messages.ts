@@ -1,0 +1,135 @@
+// Written by `python -m ifog.widgets.messages`: change widgets/messages.py instead.
+
+export interface Mark {
+  at: number;
+  what: string;
+}
+
+export interface RunState {
+  name: string;
+  status: string;
+  note: string;
+  marks: Mark[];
+}
+
+export interface Part {
+  run: number;
+  first: number;
+  count: number;
+  columns: string[];
+}
+
+/** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
+export interface Graph {
+  type: "graph";
+  version: number;
+  n: number;
+  title: string;
+  facts: string[];
+  note: string;
+  editable: boolean;
+  directed: boolean;
+  weighted: boolean;
+  layouts: string[];
+  layout: string;
+  positions: Float32Array;
+  lines: Uint32Array;
+  ends: Uint32Array;
+  lit: Uint32Array;
+  weights: Float32Array;
+  own: Float32Array;
+}
+
+/** A topology with too many nodes to draw each: squares that stand for some nodes, and W in blocks. */
+export interface Blocks {
+  type: "blocks";
+  n: number;
+  title: string;
+  facts: string[];
+  note: string;
+  cells: number;
+  columns: number;
+  shades: Float32Array;
+}
+
+/** The values of the nodes (or of the squares), and the round they belong to. */
+export interface Values {
+  type: "values";
+  low: number;
+  high: number;
+  round: number;
+  values: Float32Array;
+  lit: Uint32Array;
+  weights: Float32Array;
+  own: Float32Array;
+}
+
+/** Where the nodes go. */
+export interface Places {
+  type: "places";
+  layout: string;
+  positions: Float32Array;
+}
+
+/** What is to be drawn at first; the page may choose other columns. */
+export interface Curves {
+  type: "curves";
+  y: string;
+  x: string;
+  log: boolean;
+}
+
+/** The state of all runs, and the rows that are new. */
+export interface Rows {
+  type: "rows";
+  runs: RunState[];
+  parts: Part[];
+  rows: Float64Array;
+}
+
+/** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
+export interface Edit {
+  type: "edit";
+  version: number;
+  what: string;
+  a: number;
+  b: number;
+  x: number;
+  y: number;
+}
+
+/** A node was dragged. */
+export interface Moved {
+  type: "moved";
+  version: number;
+  node: number;
+  x: number;
+  y: number;
+}
+
+/** Another layout is wanted. */
+export interface Arrange {
+  type: "arrange";
+  layout: string;
+}
+
+/** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
+export interface Watched {
+  type: "watched";
+  views: number;
+  held: boolean;
+}
+
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows;
+
+export type FromThePage = Edit | Moved | Arrange | Watched;
+
+/** The arrays of each message, in the order of its buffers. */
+export const ARRAYS = {
+  graph: { positions: Float32Array, lines: Uint32Array, ends: Uint32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array },
+  blocks: { shades: Float32Array },
+  values: { values: Float32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array },
+  places: { positions: Float32Array },
+  curves: {  },
+  rows: { rows: Float64Array },
+} as const;

@@ -1,0 +1,151 @@
+"""What all widgets have in common: a bundle of JavaScript, messages that never pile up, and a picture that stays."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from . import messages
+
+STATIC = Path(__file__).parent / "static"
+_QUIET = 2.0  # seconds without news after which the sending thread ends, and the saved picture is renewed
+
+
+class Sender:
+    """Sends the newest of each kind of message, at most so many a second, from a thread of its own.
+
+    What was not sent yet when a newer message of its kind comes is forgotten, so a slow page costs neither time nor memory.
+    """
+
+    def __init__(self, send: Callable[[Any], None], *, per_second: float, when_quiet: Callable[[], None]) -> None:
+        self._send, self._pause, self._when_quiet = send, 1 / per_second, when_quiet
+        self._waiting: dict[str, Any] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def offer(self, message: Any) -> None:
+        """Have it sent soon, unless a newer one comes first."""
+        with self._changed:
+            kind = type(message).__name__
+            self._waiting.pop(kind, None)  # to the end: the order between kinds is that of their last change
+            self._waiting[kind] = message
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="ifog widget", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting and not self._changed.wait_for(lambda: bool(self._waiting), _QUIET):
+                    self._thread = None
+                    break
+                kind = next(iter(self._waiting))
+                message = self._waiting.pop(kind)
+            begun = time.perf_counter()
+            self._send(message)
+            time.sleep(max(0.0, begun + self._pause - time.perf_counter()))
+        self._when_quiet()
+
+
+class LiveWidget(anywidget.AnyWidget):
+    """A widget whose page speaks by messages of `ifog.widgets.messages`, and that leaves a picture behind."""
+
+    start = traitlets.Any(None).tag(
+        sync=True,
+        # asked for when a page opens or comes back, never sent otherwise: so a late page sees what all others see
+        to_json=lambda _, widget: [{"content": content, "buffers": buffers} for content, buffers in widget._everything()],
+    )
+    presentation = traitlets.Bool(False).tag(sync=True)
+
+    _label = "a widget"
+    _per_second = 30.0
+
+    def __init__(self, *, presentation: bool = False) -> None:
+        self._lock = threading.RLock()
+        self._watched = True  # until a page says otherwise: it may not be able to while a cell runs
+        self._handles: list[Any] = []
+        self._held = self._stale = False
+        self._sender = Sender(self._send_now, per_second=self._per_second, when_quiet=self._renew_pictures)
+        super().__init__(presentation=presentation)
+        self.on_msg(self._received)
+
+    def snapshot(self) -> str:
+        """What it shows now, as a picture in SVG."""
+        raise NotImplementedError
+
+    def _state(self) -> list[Any]:
+        """The messages that make a new page show what the others show."""
+        raise NotImplementedError
+
+    def _catch_up(self) -> None:
+        """A page has come back, after a time without any: tell it what it has missed."""
+        raise NotImplementedError
+
+    def _take(self, message: Any) -> None:
+        """Something came from a page."""
+        raise NotImplementedError
+
+    # ---- messages ------------------------------------------------------------------------------------------------------
+
+    def _everything(self) -> list[tuple[dict[str, Any], list[bytes]]]:
+        with self._lock:
+            return [messages.pack(message) for message in self._state()]
+
+    def _send_now(self, message: Any) -> None:
+        if self._watched and self.comm is not None:
+            content, buffers = messages.pack(message)
+            self.send(content, buffers)
+
+    def _received(self, _widget: Any, content: Any, buffers: Any) -> None:
+        try:
+            message = messages.unpack(content, buffers)
+        except messages.BadMessage:
+            return  # from a page of another version: it must not end what runs here
+        with self._lock:
+            if isinstance(message, messages.Watched):
+                missed, self._watched, self._held = not self._watched, message.views > 0, bool(message.held)
+                if missed and self._watched:
+                    self._catch_up()
+                if self._stale and not self._held:
+                    self._renew_pictures()
+            else:
+                self._take(message)
+
+    # ---- the picture that stays ----------------------------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_() or ({}, {})
+        return data | {"text/plain": repr(self), "text/html": as_image(self.snapshot(), self._label)}, metadata
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        handle = display(*self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if handle is not None:
+            self._handles.append(handle)
+
+    def _bundle(self) -> tuple[dict[str, Any], ...]:
+        return self._repr_mimebundle_()[:1]
+
+    def _renew_pictures(self) -> None:
+        """Put what is shown now into the saved notebook; not under somebody's hand, because JupyterLab then makes new views."""
+        self._stale = self._held
+        if self._held:
+            return
+        for handle in self._handles:
+            handle.update(*self._bundle(), raw=True)
+
+
+def as_image(svg: str, label: str) -> str:
+    """A picture as HTML that viewers of notebooks leave as it is: they remove drawings, not images."""
+    source = base64.b64encode(svg.encode()).decode()
+    return f'<img alt={json.dumps(label)} style="max-width:100%" src="data:image/svg+xml;base64,{source}">'

@@ -1,0 +1,270 @@
+"""What a widget and its page say to each other: every message, written down once.
+
+A message is a small JSON object, ``{"type": "values", …}``, and its arrays follow as binary buffers in the order in which they
+stand here. The page's side, ``front/src/messages.ts``, is written from this file by ``python -m ifog.widgets.messages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = Annotated[NDArray[np.float32], "Float32Array"]
+Doubles = Annotated[NDArray[np.float64], "Float64Array"]
+Whole = Annotated[NDArray[np.uint32], "Uint32Array"]
+
+NO_FLOATS: NDArray[np.float32] = np.zeros(0, np.float32)
+NO_WHOLE: NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+
+# ---- the network, to the page ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN."""
+
+    version: int  # counts the changes, so that an edit of what is no longer drawn can be told
+    n: int
+    title: str
+    facts: list[str]
+    note: str  # what is not as one may expect
+    editable: bool
+    directed: bool
+    weighted: bool
+    layouts: list[str]
+    layout: str
+    positions: Floats  # x, y of each node in the unit square, y downwards
+    lines: Whole  # a, b of every line of any round
+    ends: Whole  # where each round's part of `lit` ends, in lines
+    lit: Whole  # a, b of the lines of round 0, of round 1 …
+    weights: Floats  # W[b, a], W[a, b] of each of them
+    own: Floats  # the diagonal of W of round 0, of round 1 …
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A topology with too many nodes to draw each: squares that stand for some nodes, and W in blocks."""
+
+    n: int
+    title: str
+    facts: list[str]
+    note: str
+    cells: int  # W is shown as cells × cells
+    columns: int  # the values are shown row by row, so many in each
+    shades: Floats
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of the nodes (or of the squares), and the round they belong to."""
+
+    low: float
+    high: float
+    round: int  # −1: none
+    values: Floats
+    lit: Whole  # the lines of that round if `Graph` did not have it; else empty, like the next two
+    weights: Floats
+    own: Floats
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the nodes go."""
+
+    layout: str
+    positions: Floats
+
+
+# ---- curves, to the page ---------------------------------------------------------------------------------------------------
+
+
+class Mark(TypedDict):
+    """What was changed while a run went on."""
+
+    at: int  # the iteration
+    what: str
+
+
+class RunState(TypedDict):
+    """How a run is."""
+
+    name: str
+    status: str
+    note: str  # why it failed, or what else to know
+    marks: list[Mark]
+
+
+class Part(TypedDict):
+    """Some rows of a run: in `Rows.rows`, one column after the other."""
+
+    run: int
+    first: int  # how many of its rows were sent before: what the page has from there on is replaced
+    count: int
+    columns: list[str]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is to be drawn at first; the page may choose other columns."""
+
+    y: str  # empty: whatever is known
+    x: str
+    log: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The state of all runs, and the rows that are new."""
+
+    runs: list[RunState]
+    parts: list[Part]
+    rows: Doubles
+
+
+# ---- from the page -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y."""
+
+    version: int
+    what: str  # add_edge, remove_edge, add_node, remove_node
+    a: int
+    b: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A node was dragged."""
+
+    version: int
+    node: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Arrange:
+    """Another layout is wanted."""
+
+    layout: str
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Whether somebody looks at the widget, and has the pointer or the keyboard on it."""
+
+    views: int
+    held: bool
+
+
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Watched)
+
+_NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
+_BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}
+
+
+class BadMessage(ValueError):
+    """What came from a page is none of the messages above."""
+
+
+def pack(message: Any) -> tuple[dict[str, Any], list[bytes]]:
+    """A message as what travels: an object, and buffers."""
+    content: dict[str, Any] = {"type": type(message).__name__.lower()}
+    buffers = []
+    for name, kind in _hints(type(message)).items():
+        value = getattr(message, name)
+        array = _array(kind)
+        if array is None:
+            content[name] = value
+        else:
+            buffers.append(np.ascontiguousarray(value, dtype=_NUMPY[array]).tobytes())
+    return content, buffers
+
+
+def unpack(content: Mapping[str, Any], buffers: Sequence[Any] = ()) -> Any:
+    """The message that has arrived."""
+    cls = _BY_TYPE.get(str(content.get("type"))) if isinstance(content, Mapping) else None
+    if cls is None:
+        raise BadMessage(f"{content!r:.80}: its type is none of {', '.join(_BY_TYPE)}")
+    given = iter(buffers)
+    values: dict[str, Any] = {}
+    for name, kind in _hints(cls).items():
+        array = _array(kind)
+        try:
+            values[name] = content[name] if array is None else np.frombuffer(next(given), _NUMPY[array])
+        except (KeyError, StopIteration):
+            raise BadMessage(f"{content!r:.80}: {name} is missing") from None
+        if kind in (int, float) and (isinstance(values[name], bool) or not isinstance(values[name], int | float)):
+            raise BadMessage(f"{content!r:.80}: {name} must be a number")
+    return cls(**values)
+
+
+# ---- the page's side ---------------------------------------------------------------------------------------------------
+
+_PLAIN = {int: "number", float: "number", str: "string", bool: "boolean"}
+
+
+def typescript() -> str:
+    """The same messages for the page."""
+    parts = ["// Written by `python -m ifog.widgets.messages`: change widgets/messages.py instead.\n"]
+    rows = {}
+    for cls in _rows():
+        entries = "".join(f"  {name}: {_ts(kind)};\n" for name, kind in get_type_hints(cls).items())
+        rows[cls.__name__] = f"export interface {cls.__name__} {{\n{entries}}}\n"
+    parts += rows.values()
+    for cls in (*TO_THE_PAGE, *FROM_THE_PAGE):
+        entries = "".join(f"  {name}: {_ts(kind)};\n" for name, kind in _hints(cls).items())
+        parts.append(
+            f'/** {cls.__doc__} */\nexport interface {cls.__name__} {{\n  type: "{cls.__name__.lower()}";\n{entries}}}\n'
+        )
+    for name, classes in (("ToThePage", TO_THE_PAGE), ("FromThePage", FROM_THE_PAGE)):
+        parts.append(f"export type {name} = {' | '.join(cls.__name__ for cls in classes)};\n")
+    arrays = ""
+    for cls in TO_THE_PAGE:
+        kinds = {name: _array(kind) for name, kind in _hints(cls).items() if _array(kind)}
+        arrays += f"  {cls.__name__.lower()}: {{ {', '.join(f'{name}: {kind}' for name, kind in kinds.items())} }},\n"
+    parts.append(
+        f"/** The arrays of each message, in the order of its buffers. */\nexport const ARRAYS = {{\n{arrays}}} as const;\n"
+    )
+    return "\n".join(parts)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def _array(kind: Any) -> str | None:
+    """The name of the page's array type, if it is one."""
+    return str(kind.__metadata__[0]) if get_origin(kind) is Annotated else None
+
+
+def _rows() -> list[type]:
+    """The small objects inside messages, the innermost first."""
+
+    def inside(cls: type) -> list[type]:
+        kinds = [get_args(kind)[0] for kind in get_type_hints(cls).values() if get_origin(kind) is list]
+        return [found for kind in kinds if is_typeddict(kind) for found in (*inside(kind), kind)]
+
+    return list(dict.fromkeys(kind for cls in TO_THE_PAGE for kind in inside(cls)))
+
+
+def _ts(kind: Any) -> str:
+    if get_origin(kind) is list:
+        return f"{_ts(get_args(kind)[0])}[]"
+    return _array(kind) or _PLAIN.get(kind) or str(kind.__name__)
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "front" / "src" / "messages.ts").write_text(typescript())

@@ -1,0 +1,47 @@
+"""The colours that pictures and pages share: Okabe and Ito's for what is counted, viridis for values (`theme.json`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHARED = json.loads((Path(__file__).parent / "theme.json").read_text())
+
+CATEGORIES: list[str] = _SHARED["categories"]
+DASHES: list[list[int]] = _SHARED["dashes"]
+VIRIDIS: list[str] = _SHARED["viridis"]
+UNKNOWN: str = _SHARED["unknown"]
+"""The colour of what is no number."""
+BLUE, GREY = "#0072B2", "#7d828c"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+_STOPS = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in VIRIDIS], dtype=np.float64)
+
+
+def limits(values: NDArray[np.float64] | None) -> tuple[float, float]:
+    """The least and the largest of the finite values."""
+    finite = np.zeros(0) if values is None else values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+
+def pixels(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """The colours of values, as rows of red, green, blue and opacity."""
+    known = np.isfinite(values)
+    share = np.clip((np.where(known, values, low) - low) / ((high - low) or 1.0), 0, 1) * (len(VIRIDIS) - 1)
+    rgba = np.full((len(values), 4), 255, np.uint8)
+    for k in range(3):
+        rgba[:, k] = np.round(np.interp(share, np.arange(len(VIRIDIS)), _STOPS[:, k]))
+    rgba[~known, :3] = [int(UNKNOWN[k : k + 2], 16) for k in (1, 3, 5)]
+    return rgba
+
+
+def colour(value: float, low: float, high: float) -> str:
+    """The colour of one value."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    red, green, blue, _ = pixels(np.array([value]), low, high)[0]
+    return f"#{red:02x}{green:02x}{blue:02x}"
