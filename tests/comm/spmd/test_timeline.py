@@ -224,7 +224,8 @@ def test_a_failure_in_the_block_leaves_a_file_of_each_rank(path):
     trace = Trace(own, [me])
     assert len(trace.of(me, "trouble")) == 1
     errors = [call["args"].get("error") for call in trace.of(me, "barrier")]
-    assert errors[-1] == ("PeerFailed" if me > 0 else None)
+    # who comes so late that the failure is known already does not begin the second call
+    assert errors == [None] or (me > 0 and errors == [None, "PeerFailed"])
     assert not path.exists()
     with ifog.timeline(path):  # corrected, and run again
         ifog.barrier()
@@ -248,8 +249,9 @@ def test_a_timeline_goes_on_after_a_failure(path):
     trace = Trace(path)
     for rank in range(n):
         assert len(trace.of(rank, "barrier")) == 2
-        (failed,) = [e for e in trace.events if e["pid"] == rank and "error" in e.get("args", {})]
-        assert failed["args"]["error"] == "Mismatch"
+    failed = [e for e in trace.events if "error" in e.get("args", {})]
+    assert {e["args"]["error"] for e in failed} == {"Mismatch"}
+    assert len({e["pid"] for e in failed}) == len(failed)  # and none on a rank that heard of it before it began its call
 
 
 def test_only_the_last_events_are_kept_and_the_file_says_how_many_went(path):
