@@ -224,8 +224,8 @@ def test_a_failure_in_the_block_leaves_a_file_of_each_rank(path):
     trace = Trace(own, [me])
     assert len(trace.of(me, "trouble")) == 1
     errors = [call["args"].get("error") for call in trace.of(me, "barrier")]
-    # who comes so late that the failure is known already does not begin the second call
-    assert errors == [None] or (me > 0 and errors == [None, "PeerFailed"])
+    # who comes late hears of it in the first call, or does not begin the second
+    assert errors in ([[None]] if me == 0 else [[None, "PeerFailed"], ["PeerFailed"], [None]])
     assert not path.exists()
     with ifog.timeline(path):  # corrected, and run again
         ifog.barrier()
