@@ -83,3 +83,14 @@ def test_the_quick_benchmark_of_recording_says_what_it_costs(tmp_path):
     (found,) = json.loads((tmp_path / "experiment_1.json").read_text()).values()
     assert set(found) == {"1", "10", "100", "iteration"}
     assert all(value > 0 for value in found.values())
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_starting_measures_both_and_what_idle_engines_take(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.start", "--quick", "--out", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads((tmp_path / "start.json").read_text())
+    assert [row["engines"] for row in found["start"]] == [2]
+    assert found["telemetry"]["arrived"] + found["telemetry"]["dropped"] == found["telemetry"]["published"] == 10_000
+    assert found["idle"]["engine MB"] > 10
