@@ -22,7 +22,7 @@ def run(words: Sequence[str], plan: Plan, *, tagged: bool = True) -> int:
     if words[0] != "-m" and not Path(words[0]).is_file():
         raise SetupError(f"there is no script {words[0]!r} in {Path.cwd()}")
     plan.check()
-    mpi = plan.find_mpi()
+    mpi = plan.found_mpi
     arguments = [argument for argument in plan.mpi_arguments() if tagged or argument not in ("-prepend-rank", "--tag-output")]
     command = [
         *(str(mpi.launcher), "-n", str(plan.n), *arguments),

@@ -127,7 +127,7 @@ class Cell:
         self._show("")
 
     def _outputs(self, part: Any) -> list[Mapping[str, Any]]:
-        return [output["data"] for output in part.outputs or []] if part.outputs else []
+        return [output["data"] for output in part.outputs or []]
 
     def _finish(self) -> Results | None:
         from ipyparallel.error import KernelError, RemoteError

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -123,7 +124,7 @@ class Cluster:
         return self
 
     def __enter__(self) -> Cluster:
-        self._start(Plan(**{**vars(self.plan), "owner": os.getpid()}), None)
+        self._start(dataclasses.replace(self.plan, owner=os.getpid()), None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
@@ -221,7 +222,6 @@ class Cluster:
         """The same, with what each engine does now, also while it computes."""
         said = self.said()
         if said.get("phase") == "running":
-            said["engines"] = [dict(engine) for engine in said["engines"]]
             answers = self.wire.ask(range(said["plan"]["n"]), "ifog.engine.status:status", timeout=timeout)
             for engine in said["engines"]:
                 engine |= answers.get(engine["rank"], {"state": "no answer"})

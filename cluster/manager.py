@@ -63,7 +63,7 @@ class Manager:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.home = plan, plan.home
-        self.mpi = plan.find_mpi()
+        self.mpi = plan.found_mpi
         self.wire: Wire | None = None
         self.log = logging.getLogger("ifog.manager")
         self.over = asyncio.Event()
@@ -359,7 +359,6 @@ class Manager:
         """Answer one who asks."""
         with contextlib.suppress(ConnectionError):
             asked = json.loads(await reader.readline() or "{}").get("do")
-            answer: dict[str, Any] = {}
             try:
                 if asked == "restart":
                     self._restarting = asyncio.create_task(self.restart())
@@ -369,8 +368,7 @@ class Manager:
             except Exception as error:
                 self.log.exception("while asked to %s", asked)
                 self.say(phase="broken", trouble=str(error) if isinstance(error, SetupError) else repr(error))
-            answer |= self.said
-            writer.write(json.dumps(answer).encode() + b"\n")
+            writer.write(json.dumps(self.said).encode() + b"\n")
             await writer.drain()
         writer.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -105,17 +106,18 @@ class Plan:
             raise SetupError(f"n={self.n}, and the hosts together take {slots}: name more, or more slots, as in a:4,b:4")
         if not Path(self.directory).is_dir():
             raise SetupError(f"directory={self.directory!r}: there is no such folder")
-        self.find_mpi()
+        _ = self.found_mpi  # refuses what is not there
         check_hosts(host for host, _ in self.hosts)
 
-    def find_mpi(self) -> MPI:
-        """The MPI that starts the engines."""
+    @functools.cached_property
+    def found_mpi(self) -> MPI:
+        """The MPI that starts the engines. Looked for once: each MPI there is must be asked what it is."""
         return find(self.mpi)
 
     # ------------------------------------------------------------------------------------- for ipyparallel's launchers
     def variables(self) -> dict[str, str]:
         """The environment of the engines, beyond the one that they inherit."""
-        mpi = self.find_mpi()
+        mpi = self.found_mpi
         said = {name: value for name, value in mpi.environment().items() if os.environ.get(name) != value}
         said["IFOG_GPUS"] = self.gpus
         if self.threads:
@@ -124,7 +126,7 @@ class Plan:
 
     def mpi_arguments(self) -> list[str]:
         """What mpiexec is told beyond how many and what."""
-        mpich = self.find_mpi().name == "MPICH"
+        mpich = self.found_mpi.name == "MPICH"
         dash = "-" if mpich else "--"
         said = [f"{dash}wdir", self.directory]
         said += ["-prepend-rank"] if mpich else ["--tag-output"]  # whose line it is, for `ifog logs --rank`
@@ -144,7 +146,7 @@ class Plan:
         """What ipyparallel's launchers are told."""
         from traitlets.config import Config
 
-        mpi = self.find_mpi()
+        mpi = self.found_mpi
         config = Config()
         config.EngineLauncher.environment = self.variables()
         config.EngineLauncher.engine_cmd = [sys.executable, "-m", "ifog.engine"]
