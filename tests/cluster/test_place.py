@@ -2,9 +2,10 @@
 
 import pytest
 from engines_and_notebooks import until
+from runs_elsewhere import refuses_swaps_pauses_grows_and_stops
 
 import ifog
-from ifog.errors import CellFailed, ExperimentError, MethodError
+from ifog.errors import CellFailed, ExperimentError
 from ifog.problems import least_squares
 
 pytestmark = pytest.mark.slow
@@ -21,16 +22,7 @@ def test_a_run_on_engines_is_watched_and_steered_from_here(four):
     until(lambda: run.marks)
     run.set(lr=LR / 2)
     until(lambda: len(run.marks) == 2)
-    with pytest.raises(MethodError, match="needs a symmetric W"):
-        run.topology = "exponential"
-    run.pause()
-    until(lambda: run.status == "paused")
-    run.resume()
-    rows = len(run.history)
-    until(lambda: len(run.history) > rows)
-    run.stop()
-    assert run.wait(timeout=60).status == "stopped"
-    assert run.history["error"].iloc[-1] < run.history["error"].iloc[0]
+    refuses_swaps_pauses_grows_and_stops(run)
 
 
 def test_it_gives_what_a_simulation_gives(four):

@@ -2,15 +2,15 @@
 
 import pickle
 import subprocess
-import time
 from multiprocessing.connection import Client
 
 import pytest
 from mpi_programs import ROOT
+from runs_elsewhere import refuses_swaps_pauses_grows_and_stops, until
 
 import ifog
 from ifog.comm.mpi import find
-from ifog.errors import Diverged, ExperimentError, MethodError
+from ifog.errors import Diverged, ExperimentError
 from ifog.problems import least_squares
 
 PROBLEM = least_squares(8, seed=3)
@@ -62,13 +62,6 @@ def ranks(tmp_path):
     place.ranks.stdin.close()
 
 
-def until(true):
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 def test_a_run_elsewhere_is_watched_and_steered_from_here(ranks):
     run = ifog.run("extra", PROBLEM, topology="ring", steps=100_000_000, lr=LR, every=5, on=ranks)
@@ -76,18 +69,7 @@ def test_a_run_elsewhere_is_watched_and_steered_from_here(ranks):
     assert run.about["ranks"] == 3
     run.topology = "grid"
     until(lambda: run.marks)
-    assert run.topology == ifog.topology.grid(8)
-    with pytest.raises(MethodError, match="needs a symmetric W"):
-        run.topology = "exponential"
-    run.pause()
-    until(lambda: run.status == "paused")
-    run.resume()
-    rows = len(run.history)
-    until(lambda: len(run.history) > rows)
-    run.stop()
-    assert run.wait(timeout=60).status == "stopped"
-    assert run.history["iteration"].is_monotonic_increasing
-    assert run.history["error"].iloc[-1] < run.history["error"].iloc[0]
+    refuses_swaps_pauses_grows_and_stops(run)
     ranks.close()
 
 
