@@ -2,6 +2,7 @@
 from . import algorithms as algorithms
 from . import errors as errors
 from . import experiment as experiment
+from . import learning as learning
 from . import network as network
 from . import problems as problems
 from . import topology as topology

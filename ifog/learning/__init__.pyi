@@ -1,0 +1,2 @@
+from .flat import Flat as Flat
+from .flat import Part as Part
