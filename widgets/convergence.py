@@ -62,8 +62,7 @@ class Convergence(LiveWidget):
         """Draw these as well."""
         self._follow(_checked(runs))
 
-    def snapshot(self) -> str:
-        """The curves as they are now, as a picture in SVG."""
+    def _picture(self) -> str:
         with self._lock:
             self._look()
             curves = [
@@ -144,6 +143,9 @@ class Convergence(LiveWidget):
     def _state(self) -> list[Any]:
         self._look()
         return [messages.Curves(self._y, self._x, self._log), self._rows([0] * len(self._thinned))]
+
+    def _alone(self) -> list[Any]:
+        return self._state()
 
     def _catch_up(self) -> None:
         if self.comm is not None:

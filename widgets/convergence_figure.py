@@ -10,10 +10,10 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from . import theme
+from . import picture, theme
 
 _WIDTH, _HEIGHT = 660, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 12, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 12, 46
 _LINE = 20  # of the legend
 _PREFERRED = ("error", "loss", "disagreement", "gradient_norm", "size")  # what is drawn if nobody has said what
 
@@ -67,11 +67,7 @@ def figure(curves: Sequence[Curve], *, y: str = "", x: str = "iteration", log: b
     y = y or _known(curves)
     points = [_points(curve, y, x, log) for curve in curves]
     height = _HEIGHT + _LINE * len(curves)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" '
-        f'role="img" aria-label="{escape(f"{y} against {x}")}" font-family="{escape(theme.FONT)}" font-size="12" '
-        f'fill="{theme.GREY}">'
-    ]
+    parts: list[str] = []
     if any(len(xs) for xs, _ in points):
         across = _axis(np.concatenate([xs for xs, _ in points]), False, _LEFT, _WIDTH - _RIGHT)
         up = _axis(_bounded(curves, points), log, _HEIGHT - _BOTTOM, _TOP)
@@ -83,7 +79,7 @@ def figure(curves: Sequence[Curve], *, y: str = "", x: str = "iteration", log: b
     else:
         parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT / 2}" text-anchor="middle">nothing recorded yet</text>')
     parts += [_entry(k, curve, y) for k, curve in enumerate(curves)]
-    return "".join(parts) + "</svg>"
+    return picture.svg(_WIDTH, height, f"{y} against {x}", "".join(parts), size=12)
 
 
 def _known(curves: Sequence[Curve]) -> str:

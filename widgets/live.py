@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import anywidget
 import traitlets
 
-from . import messages
+from ifog.errors import ArgumentError
+
+from . import messages, picture
 
 STATIC = Path(__file__).parent / "static"
+FORMS = ("svg", "png", "html")
 _QUIET = 2.0  # seconds without news after which the sending thread ends, and the saved picture is renewed
 
 
@@ -78,9 +80,44 @@ class LiveWidget(anywidget.AnyWidget):
         super().__init__(presentation=presentation)
         self.on_msg(self._received)
 
-    def snapshot(self) -> str:
-        """What it shows now, as a picture in SVG."""
+    @overload
+    def snapshot(self, form: Literal["svg", "html"] = "svg") -> str: ...
+    @overload
+    def snapshot(self, form: Literal["png"]) -> bytes: ...
+    def snapshot(self, form: str = "svg") -> str | bytes:
+        """What it shows now, as a picture: ``"svg"``, ``"png"``, or ``"html"``, a page that needs nothing from anywhere."""
+        if form not in FORMS:
+            raise ArgumentError(f"form={form!r}: one of {', '.join(map(repr, FORMS))}")
+        drawing = self._picture()
+        if form == "svg":
+            return drawing
+        if form == "png":
+            return picture.png(drawing)
+        with self._lock:
+            alone = self._alone()
+        if alone is None:
+            return picture.page(self._label, drawing)
+        told = [messages.pack(message) for message in alone]
+        return picture.living_page(self._label, drawing, str(self._esm), str(self._css), told)
+
+    def save(self, path: str | Path) -> None:
+        """Write a `snapshot` to a file, whose ending says its form: .svg, .png or .html."""
+        path = Path(path)
+        form: Any = path.suffix.lower().removeprefix(".")
+        if form not in FORMS:
+            raise ArgumentError(f"path={str(path)!r}: a name that ends in one of {', '.join(f'.{each}' for each in FORMS)}")
+        made: str | bytes = self.snapshot(form)
+        path.write_bytes(made if isinstance(made, bytes) else made.encode())
+
+    # ---- what each widget says itself ------------------------------------------------------------------------------------
+
+    def _picture(self) -> str:
+        """What it shows now, as an SVG (`picture.svg`)."""
         raise NotImplementedError
+
+    def _alone(self) -> list[Any] | None:
+        """What a page without Python is told; None where it would be of no use, and a picture is better."""
+        return None
 
     def _state(self) -> list[Any]:
         """The messages that make a new page show what the others show."""
@@ -123,29 +160,29 @@ class LiveWidget(anywidget.AnyWidget):
     # ---- the picture that stays ----------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_() or ({}, {})
-        return data | {"text/plain": repr(self), "text/html": as_image(self.snapshot(), self._label)}, metadata
+        return self._bundle()
+
+    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The view, and the picture for wherever there is none: a PNG, which viewers of notebooks and printers all take."""
+        # a widget that was closed has no view any more, and its picture is still one
+        data, metadata = ({}, {}) if self.comm is None else super()._repr_mimebundle_() or ({}, {})
+        image = self.snapshot("png")
+        data |= {"text/plain": repr(self), "image/png": base64.b64encode(image).decode()}
+        return data, metadata | {"image/png": {"width": picture.width(image), "alt": self._label}}
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        handle = display(*self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        data, metadata = self._bundle()
+        handle = display(data, metadata=metadata, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if handle is not None:
             self._handles.append(handle)
-
-    def _bundle(self) -> tuple[dict[str, Any], ...]:
-        return self._repr_mimebundle_()[:1]
 
     def _renew_pictures(self) -> None:
         """Put what is shown now into the saved notebook; not under somebody's hand, because JupyterLab then makes new views."""
         self._stale = self._held
-        if self._held:
+        if self._held or not self._handles:
             return
+        data, metadata = self._bundle()
         for handle in self._handles:
-            handle.update(*self._bundle(), raw=True)
-
-
-def as_image(svg: str, label: str) -> str:
-    """A picture as HTML that viewers of notebooks leave as it is: they remove drawings, not images."""
-    source = base64.b64encode(svg.encode()).decode()
-    return f'<img alt={json.dumps(label)} style="max-width:100%" src="data:image/svg+xml;base64,{source}">'
+            handle.update(data, metadata=metadata, raw=True)

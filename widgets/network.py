@@ -9,6 +9,7 @@ ring(6): ρ = 0.6667, degree 2, symmetric, doubly stochastic
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,7 @@ class Network(LiveWidget):
             self._round = None if round is None else int(round)
             self._sender.offer(self._values_message())
 
-    def snapshot(self) -> str:
-        """What it shows now, as a picture in SVG."""
+    def _picture(self) -> str:
         with self._lock:
             return figure(
                 self._schedule,
@@ -140,6 +140,12 @@ class Network(LiveWidget):
 
     def _state(self) -> list[Any]:
         return [self._graph_message(), *([] if self._values is None else [self._values_message()])]
+
+    def _alone(self) -> list[Any]:
+        first, *rest = self._state()
+        if isinstance(first, messages.Graph):  # nobody is there to change it, or to think of another layout
+            first = replace(first, editable=False, layouts=[self._layout])
+        return [first, *rest]
 
     def _graph_message(self) -> messages.Graph | messages.Blocks:
         schedule, drawn = self._schedule, self._drawing

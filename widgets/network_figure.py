@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ifog.topology import Schedule, draw
 
-from . import drawing, layouts, theme
+from . import drawing, layouts, picture, theme
 
 Points = NDArray[np.float64]
 
@@ -37,12 +37,13 @@ def figure(
     left = _network(drawing.lines(graph), places, values, low, high) if drawn else _squares(values, graph.n, low, high)
     said = ", ".join([*drawing.facts(schedule), *([note] if note else [])])
     width, height = 2 * _SIDE + 20, _SIDE + 2 * _TEXT
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(schedule.label)}" font-family="{escape(theme.FONT)}" font-size="13" '
-        f'fill="{theme.GREY}">{left}<g transform="translate({_SIDE + 20} 0)">{_weights(graph)}</g>'
+    return picture.svg(
+        width,
+        height,
+        schedule.label,
+        f'{left}<g transform="translate({_SIDE + 20} 0)">{_weights(graph)}</g>'
         f'<text x="4" y="{_SIDE + 18}" font-weight="600">{escape(schedule.label)}</text>'
-        f'<text x="4" y="{_SIDE + 38}">{escape(said)}</text>{_scale(values, low, high)}</svg>'
+        f'<text x="4" y="{_SIDE + 38}">{escape(said)}</text>{_scale(values, low, high)}',
     )
 
 

@@ -16,8 +16,8 @@ DASHES: list[list[int]] = _SHARED["dashes"]
 VIRIDIS: list[str] = _SHARED["viridis"]
 UNKNOWN: str = _SHARED["unknown"]
 """The colour of what is no number."""
-BLUE, GREY = "#0072B2", "#7d828c"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+BLUE, GREY, INK = "#0072B2", "#7d828c", "#3b424b"
+FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 _STOPS = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in VIRIDIS], dtype=np.float64)
 

@@ -12,7 +12,7 @@ import pytest
 
 from ifog import topology as t
 from ifog.errors import ArgumentError, TopologyError
-from ifog.widgets import Network, drawing, layouts, messages
+from ifog.widgets import Network, drawing, layouts, messages, picture
 from ifog.widgets.live import Sender
 
 SHOWN = [
@@ -155,9 +155,9 @@ def test_the_saved_picture_is_renewed_but_not_under_somebodys_hand():
     class Handle:
         pictures = 0
 
-        def update(self, bundle, *, raw):
+        def update(self, bundle, *, metadata, raw):
             assert raw
-            self.pictures += "text/html" in bundle
+            self.pictures += "image/png" in bundle
 
     network, handle = Network(t.ring(4)), Handle()
     network._handles.append(handle)
@@ -308,11 +308,37 @@ def test_what_is_no_number_has_a_colour_of_its_own():
 
 def test_a_saved_notebook_holds_the_picture_and_the_text():
     network = Network(t.ring(8))
-    data, _ = network._repr_mimebundle_()
+    data, metadata = network._repr_mimebundle_()
     assert data["text/plain"] == "<network ring(8): ρ = 0.8047, degree 2, symmetric, doubly stochastic>"
-    source = re.search(r'src="data:image/svg\+xml;base64,([^"]*)"', data["text/html"]).group(1)
-    assert base64.b64decode(source).decode() == network.snapshot()
+    assert base64.b64decode(data["image/png"]) == network.snapshot("png")
+    assert metadata["image/png"]["width"] == 660
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == network.model_id
+    network.close()
+    assert network._bundle()[0].keys() == {"text/plain", "image/png"}  # no view any more, but still a picture
+
+
+def test_a_picture_goes_to_a_file_of_any_form(tmp_path):
+    network = Network(t.ring(8), values=range(8))
+    for form, begin in (("svg", b"<svg "), ("png", b"\x89PNG\r\n"), ("html", b"<!doctype html>")):
+        network.save(tmp_path / f"ring.{form}")
+        written = (tmp_path / f"ring.{form}").read_bytes()
+        assert written.startswith(begin)
+        made = network.snapshot(form)
+        assert written == (made if form == "png" else made.encode())
+    with pytest.raises(ArgumentError, match=r"a name that ends in one of \.svg, \.png, \.html"):
+        network.save(tmp_path / "ring.jpg")
+    with pytest.raises(ArgumentError, match="form='pdf': one of 'svg', 'png', 'html'"):
+        network.snapshot("pdf")
+
+
+def test_a_png_has_its_letters_with_it_and_twice_the_pixels():
+    def image(text):
+        return picture.png(picture.svg(40, 20, "", f'<text x="2" y="15">{text}</text>'))
+
+    empty = image("")
+    assert int.from_bytes(empty[16:20]) == picture.ZOOM * picture.width(empty) == 80
+    for letter in "aρ−²→∞≤x̄‖é":  # a letter that is missing leaves nothing behind
+        assert len(image(letter)) > len(empty), letter
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------------
