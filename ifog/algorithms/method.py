@@ -53,6 +53,8 @@ _TAKEN = frozenset(
         "n",
         "name",
         "progress",
+        "pace",
+        "paused",
         "effects",
         "compute",
         "speeds",

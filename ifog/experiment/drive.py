@@ -24,8 +24,9 @@ from ..problems import Problem
 from ..problems.arguments import whole
 from .crew import Alone, Crew, crew
 from .history import Rows
-from .live import Run, Stopwatch, remember
+from .live import Run, Stopwatch, checked_pace, remember
 from .loop import Course
+from .nodes import Nodes
 from .place import Mirror, Place
 from .progress import in_notebook, shown
 from .records import Records
@@ -52,6 +53,8 @@ def run(
     n: int | None = None,
     name: str | None = None,
     progress: bool | None = None,
+    pace: float | None = None,
+    paused: bool = False,
     effects: Sequence[Effect] = (),
     compute: Any = None,
     speeds: Any = None,
@@ -63,7 +66,8 @@ def run(
     The number of nodes is the problem's; ``topology`` may be a name. Every ``every`` iterations it is recorded: by default each
     of a thousand, and of more steps every second, third … up to every hundredth. ``batch`` is the size of the mini-batches
     (None: exact gradients), ``start`` where the nodes begin. In a notebook it works in the background, elsewhere it blocks;
-    ``wait`` says otherwise, ``on`` runs it somewhere else.
+    ``wait`` says otherwise, ``on`` runs it somewhere else. To be looked at, it makes at most ``pace`` iterations a second, and
+    ``paused`` it begins standing still: `Run.step`, `Run.resume`.
 
     ``effects`` are what goes wrong on the way of messages (`ifog.network.effects`). A simulation has a clock as soon as one of
     ``compute`` (seconds for a gradient), ``speeds`` (of the nodes) and ``delay`` (of messages) is given, or the method is
@@ -80,7 +84,8 @@ def run(
     if on is not None:
         task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
         world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
-        mirror = Mirror(on, task | {"batch": batch, "start": start, "n": n, "name": name, **world, **parameters})
+        how = {"batch": batch, "start": start, "n": n, "name": name, "pace": checked_pace(pace), "paused": paused}
+        mirror = Mirror(on, task | how | world | parameters)
         return mirror.wait() if wait else mirror
     steps = whole("steps", steps, error=ArgumentError)
     experiment = Experiment(
@@ -96,7 +101,8 @@ def run(
         effects=effects,
         clock={"compute": compute, "speeds": speeds, "delay": delay},
     )
-    return experiment.go(steps, wait=wait, progress=progress)
+    experiment.run._pace = checked_pace(pace)
+    return experiment.go(steps, wait=wait, progress=progress, paused=paused)
 
 
 class Experiment:
@@ -151,20 +157,34 @@ class Experiment:
         }
         self.run._refuse, self.run._state, self.run._extend = self._refuse, self.steps.state, self.extend
         self.run._experiment = self
-        self._ended = False
+        self._ended = self._watched = False
         self.watch, self.waited = Stopwatch(), self.crew.waited()
         self._far: float | None = None
 
-    def go(self, steps: int, *, wait: bool | None, progress: bool | None = None) -> Run:
+    def go(self, steps: int, *, wait: bool | None, progress: bool | None = None, paused: bool = False) -> Run:
         """Run until so many iterations are done."""
         run = self.run
+        in_background = wait is False or (wait is None and self.crew.size == 1 and in_notebook())
+        if paused:
+            if self._alone or (self.crew.size == 1 and not in_background):
+                raise ArgumentError("paused=True: nobody could let a run go on that is waited for; give wait=False")
+            run.status = "paused"
         run.steps = steps
         run._over.clear()
         run.wishes.all()  # those that came too late for the iterations before
         remember(run)
         bar = shown(run, progress) if self.crew.rank == 0 else None
         recorded = run.records.last.get("iteration", -1)
-        records = Records(self.steps, self.crew, self.watch, self.waited, last=recorded, at_the_end=self._alone)
+        records = Records(
+            self.steps,
+            self.crew,
+            self.watch,
+            self.waited,
+            last=recorded,
+            at_the_end=self._alone,
+            watched=lambda: self._watched,
+            show=self._show,
+        )
         course = Course(
             run,
             Alone() if self._alone else self.crew,
@@ -175,10 +195,10 @@ class Experiment:
             look=self._look,
             at_the_end=lambda: self._last(records),
         )
-        if wait is False or (wait is None and self.crew.size == 1 and in_notebook()):
+        if in_background:
             if self.crew.size > 1:
                 raise ArgumentError("wait=False: on ranks a run is a collective, and blocks; leave wait out")
-            run.became("running")
+            run.became("paused" if paused else "running")
             thread = threading.Thread(target=self._quietly, args=(course, records), name=run.name, daemon=True)
             if not _in_background:
                 atexit.register(_end)
@@ -263,11 +283,17 @@ class Experiment:
 
     def _change(self, command: Command) -> None:
         run, steps = self.run, self.steps
+        if command.what == "watch":
+            self._watched = command.value
+            return
         if command.what == "set":
             run.parameters = steps.parameters = {**steps.parameters, **command.value}
         else:
             steps.swap(command.value)
         run.mark(command)
+
+    def _show(self, nodes: Nodes) -> None:
+        self.run.nodes = nodes
 
     # -------------------------------------------------------------------------------------------------------- diverging
     def _look(self, rows: list[Rows]) -> None:

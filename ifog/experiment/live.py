@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, ExperimentError
+from ..problems.arguments import whole
 from .history import History
+from .nodes import Nodes
 from .steering import Command, Wishes
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ class Run:
         """The method's parameters in force."""
         self.marks: list[tuple[int, str]] = []
         """What was changed while it ran, and at which iteration."""
+        self.nodes: Nodes | None = None
+        """What each node held when somebody looked last: see `watch`."""
         self.records = history or History()
         self.wishes = Wishes()
         self.about: dict[str, Any] = {}
@@ -44,6 +50,7 @@ class Run:
         self.world: Mapping[str, Any] = {}
         """What does not belong to the method, and is not how the world usually is: effects, compute, speeds, delay."""
         self._topology: Schedule | None = None
+        self._pace: float | None = None
         self._refuse: Callable[[Command], Command] = lambda command: command
         """Checks a command where it is given, and raises if it cannot be."""
         self._over = threading.Event()
@@ -84,6 +91,10 @@ class Run:
         """Whether it has ended."""
         return self.status in _OVER
 
+    def watch(self, on: bool = True) -> None:
+        """Have `nodes` renewed some twenty times a second, until ``watch(False)``. Nothing is measured for it otherwise."""
+        self._ask(Command("watch", bool(on)))
+
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Have something called whenever rows were added or the status changed; returns how to end that.
 
@@ -116,6 +127,19 @@ class Run:
     def resume(self) -> None:
         """Go on after a `pause`."""
         self._ask(Command("resume"))
+
+    def step(self, count: int = 1) -> None:
+        """Make so many iterations, then pause."""
+        self._ask(Command("step", whole("count", count, minimum=1, error=ArgumentError)))
+
+    @property
+    def pace(self) -> float | None:
+        """How many iterations a second it makes at most; None: as many as it can."""
+        return self._pace
+
+    @pace.setter
+    def pace(self, pace: float | None) -> None:
+        self._ask(Command("pace", checked_pace(pace)))
 
     def stop(self) -> None:
         """End it; what was recorded stays. `extend` goes on from there."""
@@ -208,6 +232,15 @@ class Run:
             if last.get(name, float("nan")) == last.get(name)
         ]
         return f"<run {self.name}: {self.status}, iteration {self.iteration}{of}{''.join(f', {fact}' for fact in said)}>"
+
+
+def checked_pace(pace: Any) -> float | None:
+    """A number of iterations a second, or None."""
+    if pace is None:
+        return None
+    if isinstance(pace, bool) or not isinstance(pace, numbers.Real) or not 0 < float(pace) < math.inf:
+        raise ArgumentError(f"pace={pace!r:.40}: give iterations a second, above 0, or None for as many as it can make")
+    return float(pace)
 
 
 runs: list[Run] = []

@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import difflib
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 
 from ..comm import api
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ExperimentError
 from ..network.network import schedule_of
 from .crew import Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, remember
 from .progress import Progress, shown
 from .records import Sums, Travelling
-from .steering import Beat, Command
+from .steering import BEAT, Beat, Command
 
 
 class Recorder(Protocol):
@@ -64,10 +65,13 @@ class Course:
         self._progress, self._look = progress, look
         self._beat = Beat(crew, run.wishes, run.iteration)
         self._stopped = False
+        self._paused = run.status == "paused"
+        self._pause_at = run.iteration  # the first iteration at which it may stand still
+        self._at, self._since = run.iteration, time.perf_counter()  # when it has last stood still
 
     def __iter__(self) -> Iterator[int]:
         run, beat, recorder = self.run, self._beat, self._recorder
-        run.became("running")
+        run.became("paused" if self._paused else "running")
         self._watch.go_on()
         try:
             k, end = run.iteration, math.inf if run.steps is None else run.steps
@@ -104,31 +108,55 @@ class Course:
         run.became("stopped" if self._stopped else "done")
 
     def _at_beat(self) -> None:
-        run = self.run
-        self._take_up(self._beat.take(run.iteration))
-        if not self._beat.grows:
+        run, beat = self.run, self._beat
+        self._take_up(beat.take(run.iteration))
+        if not beat.grows:
             self._add(self._recorder.beat())
         if self._progress is not None:
             self._progress.show(run)
-        if run.status != "paused":
-            return
+        if self._stands or run.pace is not None:
+            self._hold()
+        if run.pace is not None:
+            beat.no_later(run.iteration + max(1, int(run.pace * BEAT)))
+        if self._paused:
+            beat.no_later(self._pause_at)
+
+    @property
+    def _stands(self) -> bool:
+        """Whether it is paused, and has made the steps that were asked for."""
+        return self._paused and self.run.iteration >= self._pause_at
+
+    def _hold(self) -> None:
+        """Stand still as long as it is paused, or too early for its pace."""
+        run, beat = self.run, self._beat
         self._watch.hold()
         self._add(self._recorder.beat(to_the_end=True))
-        run.became("paused")
-        while run.status == "paused" and not self._stopped:
-            self._take_up(self._beat.while_paused())
+        stood = late = False
+        while not self._stopped and (self._stands or not late):
+            if self._stands and not stood:
+                run.became("paused")
+            stood = self._stands
+            early = self._since + (run.iteration - self._at) / (run.pace or math.inf)
+            commands, late = beat.wait(None if stood else early)
+            self._take_up(commands)
+        self._at, self._since = run.iteration, time.perf_counter()
         self._watch.go_on()
-        self._beat.rested(run.iteration)
+        beat.rested(run.iteration)
 
     def _take_up(self, commands: list[Command]) -> None:
         run = self.run
         for command in commands:
             match command.what:
                 case "pause":
-                    run.status = "paused"
+                    self._paused, self._pause_at = True, run.iteration
                 case "resume":
-                    if run.status == "paused":
+                    if self._paused:
+                        self._paused = False
                         run.became("running")
+                case "step":
+                    self._paused, self._pause_at = True, run.iteration + command.value
+                case "pace":
+                    run._pace = command.value
                 case "stop":
                     self._stopped = True
                 case _:
@@ -283,6 +311,8 @@ def loop(
         if command.what == "set":
             for key in command.value:
                 known(key, run.parameters, name)
+        if command.what == "watch":
+            raise ExperimentError(f"{name} is a loop of your own: what its nodes hold, only you know; record it")
         if command.what == "topology":
             return Command("topology", schedule_of(command.value, n if run._topology is None else run._topology.n))
         return command

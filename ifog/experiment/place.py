@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ExperimentError
 from .live import Run, remember, runs
+from .nodes import Nodes
 from .steering import Command
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Report(NamedTuple):
     error: str | None
     columns: Mapping[str, list[float]]
     """The rows that are new."""
+    pace: float | None = None
+    nodes: Nodes | None = None
 
 
 class Place(Protocol):
@@ -85,7 +88,8 @@ class Mirror(Run):
                 self.became("failed", error)
                 return
             self.name, self.iteration, self.steps = said.name, said.iteration, said.steps
-            self.parameters, self._topology = said.parameters, said.topology
+            self.parameters, self._topology, self._pace = said.parameters, said.topology, said.pace
+            self.nodes = said.nodes
             self.marks[:], self.about = said.marks, dict(said.about)
             self.records.add(said.columns)
             if said.status != self.status:
@@ -151,6 +155,8 @@ def report(run: Run | None, begin: int) -> Report:
         run.about,
         None if error is None else f"{type(error).__name__}: {error}",
         run.records.columns(begin),
+        run.pace,
+        run.nodes,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -17,6 +17,8 @@ import torch
 from .crew import Crew
 from .history import Rows
 from .live import Stopwatch
+from .nodes import Nodes, measured
+from .nodes import nodes as by_name
 from .steps import Stepper
 
 _AT_ONCE = 1 << 14  # numbers that are measured in one go: they and what is made of them stay in the cache
@@ -93,16 +95,28 @@ class _Condensed(NamedTuple):
     known: dict[str, torch.Tensor]
     mean: torch.Tensor
     here: dict[str, torch.Tensor]
+    nodes: torch.Tensor | None
+    """At the last of them, if somebody watches."""
 
 
 class Records:
     """Of one run, the iterates that are to be recorded."""
 
     def __init__(
-        self, steps: Stepper, crew: Crew, watch: Stopwatch, waited: float, *, last: float = -1, at_the_end: bool = False
+        self,
+        steps: Stepper,
+        crew: Crew,
+        watch: Stopwatch,
+        waited: float,
+        *,
+        watched: Callable[[], bool],
+        show: Callable[[Nodes], None],
+        last: float = -1,
+        at_the_end: bool = False,
     ) -> None:
         self._steps, self._crew, self._watch = steps, crew, watch
         self._at_the_end, self._last = at_the_end, last
+        self._watched, self._show = watched, show  # whether somebody watches: the same on every rank
         self._kept: list[_Snapshot] = []
         self._gradients: list[torch.Tensor | None] = []
         self._most = math.inf if at_the_end else _AT_ONCE / (steps.net.n * steps.problem.d)  # the same on every rank
@@ -185,6 +199,7 @@ class Records:
                 **dict(zip(("messages", "bytes", "compute", "wait", "copy"), counters, strict=True)),
                 **{name: _sum([each[name] for each in metrics], len(nodes)) for name in metrics[0]},
             },
+            measured(self._steps, xs[-1], mean[-1], self._optimum) if self._watched() else None,
         )
 
     def _completed(self, condensed: list[_Condensed]) -> Sums[Rows]:
@@ -196,7 +211,11 @@ class Records:
         if problem.knows_loss:
             losses = problem.losses(mean.to(dtype), self._steps.net.nodes)
             here["loss"] = losses.sum(1, dtype=torch.float64).cpu()
-        sums = dict(zip(here, (yield torch.stack(list(here.values()))), strict=True))
+        mine, watched = torch.stack(list(here.values())), condensed[-1].nodes
+        total = yield mine.flatten() if watched is None else torch.cat([mine.flatten(), watched.flatten()])
+        sums = dict(zip(here, total[: mine.numel()].view_as(mine), strict=True))
+        if watched is not None:
+            self._show(by_name(int(known["iteration"][-1]), total[mine.numel() :].view_as(watched)))
 
         counted = {name: sums.pop(name) for name in ("messages", "bytes", "compute", "wait", "copy")}
         means = {name: total / n for name, total in sums.items()}

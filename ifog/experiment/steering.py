@@ -2,7 +2,7 @@
 
 Every few iterations there is a *beat*. On ranks, each says at a beat how many commands it has, in a sum that travels until the
 next one, so that nobody waits for it; only where there are some, all take them up together. How many iterations a beat is long,
-rank 0 says in the same sum: about `_BEAT` seconds' worth.
+rank 0 says in the same sum: about `BEAT` seconds' worth.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import torch
 
 from .crew import Crew
 
-_BEAT = 0.05
+BEAT = 0.05
+"""Seconds from one beat to the next, once that is known."""
 _LONGEST = 4096
 _NAP = 0.02
 
 
 class Command(NamedTuple):
-    """A wish: ``pause``, ``resume``, ``stop``, ``set`` (with parameters) or ``topology`` (with a schedule)."""
+    """A wish: ``pause``, ``resume``, ``stop``, ``step`` (so many), ``pace`` (iterations a second, or None), ``watch`` (or not),
+    ``set`` (with parameters) or ``topology`` (with a schedule)."""
 
     what: str
     value: Any = None
@@ -80,9 +82,12 @@ class Beat:
         self.next, self.grows = k + self._length, self._length >= 2 * before
         return commands
 
-    def while_paused(self) -> list[Command]:
-        """Wait a moment for commands."""
-        return self._of_all(self._wishes.all(within=_NAP))
+    def wait(self, until: float | None = None) -> tuple[list[Command], bool]:
+        """Wait a moment for commands, if it is not ``until`` yet; also, whether it is: by the clock of rank 0, for all."""
+        left = _NAP if until is None else max(0.0, min(_NAP, until - time.perf_counter()))
+        mine = self._wishes.all(within=left)
+        late = until is not None and time.perf_counter() >= until
+        return self._of_all(mine), bool(self._crew.told(late))
 
     def _of_all(self, mine: list[Command]) -> list[Command]:
         """The commands of all ranks; where several ask for the same, as a cell does that runs on all, it is done once."""
@@ -90,6 +95,10 @@ class Beat:
             return mine
         asked = dict.fromkeys(self._crew.all_of(pickle.dumps(mine)))
         return [command for some in asked for command in pickle.loads(some)]
+
+    def no_later(self, k: int) -> None:
+        """The next beat is at this iteration, if not before."""
+        self.next = min(self.next, k)
 
     def rested(self, k: int) -> None:
         """The time until now was none of the iterations'."""
@@ -108,4 +117,4 @@ class Beat:
         self._at, self._since = k, now
         if done == 0:
             return 1
-        return max(1, min(2 * self._length, int(_BEAT * done / max(took, 1e-9)), _LONGEST))
+        return max(1, min(2 * self._length, int(BEAT * done / max(took, 1e-9)), _LONGEST))

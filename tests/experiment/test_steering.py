@@ -42,6 +42,81 @@ def test_it_pauses_and_goes_on(run):
     assert run.status == "running"
 
 
+def test_it_makes_single_steps(run):
+    run.pause()
+    until(lambda: run.status == "paused")
+    held = run.iteration
+    for steps in (1, 120):
+        run.step(steps)
+        until(lambda: run.iteration == held + steps)  # noqa: B023
+        time.sleep(0.1)
+        held += steps
+        assert (run.iteration, run.status) == (held, "paused")
+    assert run.history["iteration"].iloc[-1] == (held - 1) // 50 * 50
+    run.resume()
+    until(lambda: run.iteration > held + 100)
+    run.step()  # also while it goes on
+    until(lambda: run.status == "paused")
+
+
+def test_its_pace_can_be_held_and_let_go(run):
+    until(lambda: run.iteration > 100)
+    run.pace = 100
+    until(lambda: run.pace == 100)
+    began, at = time.monotonic(), run.iteration
+    until(lambda: run.iteration >= at + 30)
+    assert time.monotonic() - began > 20 / 100  # one that is slower is always possible
+    run.pause()
+    until(lambda: run.status == "paused")
+    run.pace = None
+    run.resume()
+    at = run.iteration
+    until(lambda: run.iteration > at + 3000)
+
+
+def test_a_run_can_begin_standing_still_and_slowly():
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=3, lr=LR, wait=False, paused=True, pace=1e3)
+    run.step()
+    until(lambda: run.iteration == 1)
+    assert run.status == "paused"
+    run.resume()
+    assert run.wait(timeout=60).history["iteration"].tolist() == [0, 1, 2, 3]
+    with pytest.raises(ArgumentError, match="wait=False"):
+        ifog.run("dgd", PROBLEM, topology="ring", steps=3, lr=LR, wait=True, paused=True)
+
+
+def test_what_each_node_holds_is_measured_while_somebody_watches(run):
+    until(lambda: run.iteration > 100)
+    assert run.nodes is None
+    run.watch()
+    until(lambda: run.nodes)
+    run.pause()
+    until(lambda: run.status == "paused")
+    k, values = run.nodes
+    held = run.history.set_index("iteration").loc[k]
+    for name in ("error", "disagreement"):
+        assert (values[name] ** 2).mean() ** 0.5 == pytest.approx(held[name])
+    run.watch(False)
+    run.step(100)
+    until(lambda: run.iteration > k + 100)
+    assert run.nodes.iteration == k
+
+
+def test_each_node_is_measured_as_the_problem_says(run):
+    run.pause()
+    until(lambda: run.status == "paused")
+    run.watch()
+    run.step(50 - run.iteration % 50)
+    until(lambda: run.iteration % 50 == 0)
+    x = run.x
+    run.step()
+    until(lambda: run.nodes and run.nodes.iteration == run.iteration - 1)
+    values = run.nodes.values
+    assert values["loss"] == pytest.approx(PROBLEM.loss(x, range(8)).numpy())
+    assert values["error"] == pytest.approx((x - PROBLEM.optimum).norm(dim=1).numpy())
+    assert values["value"].tolist() == x[:, 0].tolist()
+
+
 def test_the_time_of_a_pause_is_not_counted(run):
     until(lambda: run.iteration > 100)
     run.pause()
@@ -82,6 +157,8 @@ def test_another_step_size_moves_where_it_ends(run):
     [
         (lambda run: run.set(lrr=0.1), ArgumentError, "has no parameter 'lrr': did you mean lr"),
         (lambda run: run.set(lr=-1), ArgumentError, "lr=-1"),
+        (lambda run: run.step(0), ArgumentError, "count=0"),
+        (lambda run: setattr(run, "pace", 0), ArgumentError, "pace=0: give iterations a second"),
         (lambda run: run.set(), ArgumentError, "lr=0.01"),
         (lambda run: setattr(run, "topology", "rign"), TopologyError, "did you mean 'ring'"),
         (lambda run: setattr(run, "topology", ifog.topology.ring(9)), TopologyError, "9 nodes"),

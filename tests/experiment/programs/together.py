@@ -92,8 +92,17 @@ def steered_by(asks):
         paused.append(run.iteration)
         time.sleep(0.3)
         paused.append(run.iteration)
+        run.watch()
+        run.step(20)
+        until(lambda: run.iteration == paused[0] + 20 and run.nodes)
+        time.sleep(0.1)
+        paused.append(run.iteration)
+        run.pace = 200
         run.resume()
-        until(lambda: run.iteration > paused[0] + 10)
+        began = time.monotonic()
+        until(lambda: run.iteration > paused[-1] + 30)
+        assert time.monotonic() - began > 25 / 200  # slower is always possible
+        run.watch(False)
         run.stop()
 
     steering = threading.Thread(target=steer)
@@ -102,10 +111,14 @@ def steered_by(asks):
     run = ifog.run("dgd", PROBLEM, topology="ring", steps=FOREVER, lr=LR, every=5)
     if ifog.rank() == asks:
         steering.join()
-        assert paused[0] == paused[1]
+        assert paused == [paused[0], paused[0], paused[0] + 20]
     assert run.status == "stopped"
     assert [what for _, what in run.marks] == ["complete(8)", f"lr = {LR / 2}"]
-    assert agreed((run.iteration, run.marks, run.topology.label, dict(run.parameters)))
+    assert agreed((run.iteration, run.marks, run.topology.label, dict(run.parameters), run.pace))
+    held = run.history.set_index("iteration").loc[run.nodes.iteration]
+    for name in ("error", "disagreement"):
+        np.testing.assert_allclose(np.sqrt(np.mean(run.nodes.values[name] ** 2)), held[name], rtol=1e-8)
+    assert agreed({name: values.tolist() for name, values in run.nodes.values.items()})
 
     # the same changes at the same iterations give the same numbers in a simulation
     (swapped, _), (changed, _) = run.marks
