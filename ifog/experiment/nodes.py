@@ -20,7 +20,7 @@ class Nodes(NamedTuple):
     """Numbers of all nodes: ``error`` ‖x_i − x*‖, ``disagreement`` ‖x_i − x̄‖, ``loss`` f_i(x_i), ``value``, x_i's first one."""
 
     iteration: int
-    values: Mapping[str, NDArray[np.float64]]
+    numbers: Mapping[str, NDArray[np.float64]]
 
 
 NAMES = ("error", "disagreement", "loss", "value")

@@ -23,8 +23,11 @@ _NAP = 0.02
 
 
 class Command(NamedTuple):
-    """A wish: ``pause``, ``resume``, ``stop``, ``step`` (so many), ``pace`` (iterations a second, or None), ``watch`` (or not),
-    ``set`` (with parameters) or ``topology`` (with a schedule)."""
+    """A wish: what, and its value.
+
+    ``pause``, ``resume``, ``stop``, ``step`` (how many), ``pace`` (iterations a second, or None), ``watch`` (or no longer),
+    ``set`` (parameters) or ``topology`` (a schedule).
+    """
 
     what: str
     value: Any = None

@@ -92,10 +92,10 @@ def test_what_each_node_holds_is_measured_while_somebody_watches(run):
     until(lambda: run.nodes)
     run.pause()
     until(lambda: run.status == "paused")
-    k, values = run.nodes
+    k, numbers = run.nodes
     held = run.history.set_index("iteration").loc[k]
     for name in ("error", "disagreement"):
-        assert (values[name] ** 2).mean() ** 0.5 == pytest.approx(held[name])
+        assert (numbers[name] ** 2).mean() ** 0.5 == pytest.approx(held[name])
     run.watch(False)
     run.step(100)
     until(lambda: run.iteration > k + 100)
@@ -111,10 +111,10 @@ def test_each_node_is_measured_as_the_problem_says(run):
     x = run.x
     run.step()
     until(lambda: run.nodes and run.nodes.iteration == run.iteration - 1)
-    values = run.nodes.values
-    assert values["loss"] == pytest.approx(PROBLEM.loss(x, range(8)).numpy())
-    assert values["error"] == pytest.approx((x - PROBLEM.optimum).norm(dim=1).numpy())
-    assert values["value"].tolist() == x[:, 0].tolist()
+    numbers = run.nodes.numbers
+    assert numbers["loss"] == pytest.approx(PROBLEM.loss(x, range(8)).numpy())
+    assert numbers["error"] == pytest.approx((x - PROBLEM.optimum).norm(dim=1).numpy())
+    assert numbers["value"].tolist() == x[:, 0].tolist()
 
 
 def test_the_time_of_a_pause_is_not_counted(run):

@@ -117,8 +117,8 @@ def steered_by(asks):
     assert agreed((run.iteration, run.marks, run.topology.label, dict(run.parameters), run.pace))
     held = run.history.set_index("iteration").loc[run.nodes.iteration]
     for name in ("error", "disagreement"):
-        np.testing.assert_allclose(np.sqrt(np.mean(run.nodes.values[name] ** 2)), held[name], rtol=1e-8)
-    assert agreed({name: values.tolist() for name, values in run.nodes.values.items()})
+        np.testing.assert_allclose(np.sqrt(np.mean(run.nodes.numbers[name] ** 2)), held[name], rtol=1e-8)
+    assert agreed({name: values.tolist() for name, values in run.nodes.numbers.items()})
 
     # the same changes at the same iterations give the same numbers in a simulation
     (swapped, _), (changed, _) = run.marks
