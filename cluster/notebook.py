@@ -92,6 +92,11 @@ class Notebook:
             self.cluster()
 
 
+def current() -> Cluster:
+    """The engines that cells go to; where no notebook has chosen any, those that run."""
+    return connect() if _notebook is None else _notebook.cluster()
+
+
 def display(data: Mapping[str, Any], **options: Any) -> Any:
     """Display data by MIME type."""
     from IPython import display as shown

@@ -1,0 +1,4 @@
+# The public names of ifog.course: type checkers read them here, and `__init__.py` loads each when it is first used.
+from .checking import Verdict as Verdict
+from .checking import check as check
+from .exercise import exercises as exercises

@@ -1,0 +1,3 @@
+"""The exercises, a file for each chapter."""
+
+from . import chapter_3 as chapter_3
