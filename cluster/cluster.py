@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CellFailed, SetupError
+from ..errors import CellFailed, PeerFailed, SetupError
 from .home import COMPLAINT, PROFILE, Home, open_privately, running
 from .hosts import read_hosts
 from .plan import Plan
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.05  # seconds
 _DEAF = 30.0  # seconds: an engine that computes answers, unless it holds Python's lock for so long
+_HEARSAY = 1.0  # seconds: so much later than a neighbour may the manager hear of a death
 
 
 class EnginesLost(CellFailed):
@@ -311,7 +312,18 @@ class Cluster:
                     raise EnginesLost(trouble or f"rank 0 has not answered for {_DEAF:g} s") from None
         if ended and report.status not in ("done", "stopped", "failed"):
             submitted.get()  # it never began, and this says why
+        if report.error is not None and report.error.startswith(PeerFailed.__name__):
+            self._say_if_engines_died()
         return report
+
+    def _say_if_engines_died(self) -> None:
+        """A rank's death is known to its neighbours a moment before the manager hears of it, who also knows what helps."""
+        deadline = time.monotonic() + _HEARSAY
+        while time.monotonic() < deadline:
+            trouble = self.trouble()
+            if trouble:
+                raise EnginesLost(trouble)
+            time.sleep(0.05)
 
     def command(self, key: str, command: Command) -> None:
         """Steer it."""

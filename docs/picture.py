@@ -1,9 +1,9 @@
-"""The picture in the README: the top of the demo's page, taken by a headless Chromium.
+"""The picture in the README: the top of the tour's page, taken by a headless Chromium.
 
 From the repository root, with ``chromium`` (or Chrome) and the font Inter installed (on Debian the
 packages chromium, fonts-inter and fonts-dejavu-core; other fonts move the lower edge)::
 
-    python -m ifog.widgets.demo && python docs/picture.py demo.html docs/tour.png
+    python -m ifog.widgets.tour && python docs/picture.py tour.html docs/tour.png
 """
 
 import shutil
@@ -26,7 +26,7 @@ def take(page: Path, picture: Path, height: int = HEIGHT) -> None:
     if browser is None:
         sys.exit(f"found none of {', '.join(BROWSERS)}: install one, such as chromium")
     if not page.is_file():
-        sys.exit(f"{page}: there is no such page; make it with: python -m ifog.widgets.demo --output {page}")
+        sys.exit(f"{page}: there is no such page; make it with: python -m ifog.widgets.tour --output {page}")
     with tempfile.TemporaryDirectory() as profile:
         options = [f"--user-data-dir={profile}", f"--window-size={WIDTH},{height}", f"--screenshot={picture.resolve()}"]
         subprocess.run([browser, *QUIET.split(), *options, page.resolve().as_uri()], check=True, timeout=120)

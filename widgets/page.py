@@ -61,7 +61,7 @@ def buttons(choices: Iterable[Mapping[str, object]], *, x: float = 0) -> dict[st
     }
 
 
-def page(title: str, lead: str, sections: Iterable[str]) -> str:
+def page(title: str, lead: str, sections: Iterable[str], *, kicker: str = "ifog.topology") -> str:
     """The whole document."""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -75,7 +75,7 @@ def page(title: str, lead: str, sections: Iterable[str]) -> str:
 </head>
 <body>
 <main>
-<header><p class="kicker">ifog.topology</p><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>
+<header><p class="kicker">{escape(kicker)}</p><h1>{escape(title)}</h1><p class="lead">{lead}</p></header>
 {"".join(sections)}
 </main>
 </body>
