@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself: the first run makes .venv, a later one only when the requirements changed.
 #
 #   make demo     see it at work          make test     all tests
-#   make lab      JupyterLab              make check    what every commit must pass: make lint, and the fast tests
+#   make lab      engines, JupyterLab     make check    what every commit must pass: make lint, and the fast tests
 #   make bench    measure                 make lint     format, lint, types, rooms
 #                                         make format   tidy the code
 #   make front    build widgets' pages    make clean    remove what the others made
@@ -24,10 +24,10 @@ help:
 	@sed -n 's/^# \{0,1\}//; 1,8p' Makefile
 
 demo: $(READY)
-	$(BIN)/python -m ifog.widgets.demo
+	$(BIN)/ifog demo
 
 lab: $(READY)
-	$(BIN)/python -m jupyterlab --notebook-dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/ifog lab -np 4
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -57,7 +57,7 @@ front: $(READY)
 	cd widgets/front && npm ci --no-audit --no-fund && npm run types && npm run build
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html benchmarks/results widgets/front/node_modules widgets/front/out
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.html demo.png tour.html benchmarks/results widgets/front/node_modules widgets/front/out
 	rm -f ifog/comm/_kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

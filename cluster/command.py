@@ -27,6 +27,7 @@ _EXAMPLES = """examples:
   ifog status --watch                  what each engine is doing
   ifog run -np 4 script.py             a script on 4 ranks, without engines
   ifog lab -np 4                       engines, and JupyterLab on the tutorials
+  ifog demo                            8 engines learn together: a table, and a page of pictures
   ifog doctor                          is this machine ready?
 """
 
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None, *, embedded: bool = False) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """For ``ifog run``: our own options, and from the script or module on what belongs to it."""
+    """Our own options, and what belongs to another program: of ``ifog run`` from the script or module on, of ``demo`` all."""
+    if words[:1] == ["demo"]:
+        return words[:1], words[1:]
     if words[:1] != ["run"]:
         return words, []
     taking = {"-np", "-n", "--gpus", "--threads", "--bind", "--hosts", "--hostfile", "--mpi", "--env", "--timeout"}
@@ -143,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(lab)
     lab.add_argument("--folder", metavar="F", help="where JupyterLab begins (the tutorials, if they are here)")
     lab.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+
+    command("demo", _demo, "engines learn together, and a page shows how it went; demo -h says more", "  ifog demo -np 4\n")
 
     doctor = command("doctor", _doctor, "is this machine ready? Every finding with its remedy")
     doctor.add_argument("--json", action="store_true", help="say it in JSON, for scripts")
@@ -404,6 +409,13 @@ def _lab(asked: Any) -> int:
     from .lab import lab
 
     return lab(_made(asked), asked.folder, browser=not asked.no_browser)
+
+
+def _demo(asked: Any) -> int:
+    import subprocess
+
+    # what a person sees stands above the cluster, which does not know it
+    return subprocess.call([sys.executable, "-m", "ifog.widgets.demo", *asked.rest])
 
 
 def _doctor(asked: Any) -> int:

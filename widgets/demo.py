@@ -14,6 +14,7 @@ import warnings
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from ifog.errors import TopologyWarning
 from ifog.experiment.compared import figure
 from ifog.problems import Problem
 
-from . import page, tour
+from . import page, picture, tour
+from .convergence import Convergence
+from .live import LiveWidget
+from .network import Network
 
 _NAME = "demo"  # of its engines: those of a notebook are left alone
 _PAUSE = 0.05  # seconds between two looks at a run
@@ -61,6 +65,9 @@ class Chapter:
     entries: Sequence[Entry]
     y: str = "error"
 
+
+Done = Sequence[tuple[Chapter, Sequence[ifog.Run]]]
+"""Chapters with their runs."""
 
 CHAPTERS = (
     Chapter(
@@ -164,7 +171,36 @@ def curves(runs: Sequence[ifog.Run], y: str) -> go.Figure:
     )
 
 
-def table(chapters: Sequence[tuple[Chapter, Sequence[ifog.Run]]]) -> Table:
+def topologies(n: int) -> list[Network]:
+    """Those that the runs have used, in the order of the runs."""
+    names = dict.fromkeys(name for chapter in CHAPTERS for entry in chapter.entries for name in (entry.topology, entry.swap))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TopologyWarning)  # of a size for which one is not exact
+        return [Network(ifog.topology.make(name, n)) for name in names if name]
+
+
+def alive(widget: LiveWidget) -> str:
+    """A widget that lives on the page: to be played with, without Python."""
+    fitting = "this.style.height = this.contentDocument.documentElement.scrollHeight + 'px'"
+    inside = escape(widget.snapshot("html"))
+    return f'<iframe class="widget" title="{escape(repr(widget))}" onload="{fitting}" srcdoc="{inside}"></iframe>'
+
+
+def poster(n: int, networks: Sequence[Network], done: Done) -> str:
+    """The main pictures of the page as one drawing."""
+    curves = [Convergence(*runs, y=chapter.y) for chapter, runs in done]
+    title = f'<text x="30" y="52" font-size="30" font-weight="600">{n} engines learn together</text>'
+    parts, y = [title], 80.0
+    for row, width in ((networks, 1200 / len(networks)), (curves[:2], 600.0), (curves[2:], 600.0)):
+        drawings = [each.snapshot() for each in row]
+        heights = [width * tall / wide for wide, tall in map(picture.size, drawings)]
+        for k, (drawing, height) in enumerate(zip(drawings, heights, strict=True)):
+            parts.append(picture.inside(drawing, k * width + 20, y, width - 20, height))
+        y += max(heights, default=0.0) + 20
+    return picture.svg(1240, y, f"{n} engines learn together", "".join(parts))
+
+
+def table(chapters: Done) -> Table:
     """What the terminal shows."""
     shown = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), show_edge=False)
     shown.add_column("")
@@ -195,7 +231,7 @@ def _bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def document(n: int, chapters: Sequence[tuple[Chapter, Sequence[ifog.Run]]], rest: Sequence[str]) -> str:
+def document(n: int, networks: Sequence[Network], done: Done, rest: Sequence[str]) -> str:
     """The page."""
     return page.page(
         f"{n} engines learn together",
@@ -203,9 +239,15 @@ def document(n: int, chapters: Sequence[tuple[Chapter, Sequence[ifog.Run]]], res
         "<code>x_i ← Σ_j w_ij x_j</code>, plus gradients. Everything here was computed by them, on this machine, when "
         "<code>ifog demo</code> ran; in a notebook you can watch it happen, and change it while it runs.",
         [
+            page.section(
+                "Who talks to whom",
+                "The topologies of the runs below. Point at a node or an edge to see its weights, and drag the nodes; where "
+                "every round has a graph of its own, <b>play</b> shows them.",
+                f'<div class="gallery wide">{"".join(alive(network) for network in networks)}</div>',
+            ),
             *(
                 page.section(chapter.title, chapter.caption, page.live(curves(runs, chapter.y), f"chapter{k}"))
-                for k, (chapter, runs) in enumerate(chapters)
+                for k, (chapter, runs) in enumerate(done)
             ),
             *rest,
         ],
@@ -228,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.output.absolute().parent.is_dir():
         parser.error(f"--output {given.output}: there is no folder {given.output.absolute().parent}")
 
+    picture_file = given.output.with_suffix(".png")
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
@@ -240,11 +283,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             done = [(chapter, list(_runs(chapter, cluster, progress))) for chapter in CHAPTERS]
             trace(cluster, Path(folder) / "trace.json")
         rest = _tour(given.n, progress)
-        given.output.write_text(document(given.n, done, rest), encoding="utf-8")
+        networks = topologies(given.n)
+        given.output.write_text(document(given.n, networks, done, rest), encoding="utf-8")
+        picture_file.write_bytes(picture.png(poster(given.n, networks, done)))
 
     console.print(table(done))
     place = given.output.resolve()
     console.print(f"[bold]The page with the pictures:[/] [link={place.as_uri()}]{given.output}[/link]  (open it in a browser)")
+    console.print(f"[bold]The main ones in one:[/] {picture_file}", highlight=False)
     console.print(f"It took {time.monotonic() - began:.0f} s.")
     console.print("[bold]Next:[/] type [bold cyan]make lab[/] to try it yourself in a notebook")
     if given.open and not webbrowser.open(place.as_uri()):

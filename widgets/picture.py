@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -33,6 +34,18 @@ def png(drawing: str) -> bytes:
         svg_string=drawing, zoom=ZOOM, skip_system_fonts=True, font_files=_FONTS, font_family="Inter", sans_serif_family="Inter"
     )
     return made
+
+
+def size(drawing: str) -> tuple[float, float]:
+    """How wide and how tall an SVG of ours is."""
+    wide, tall = re.findall(r'(?:width|height)="([\d.]+)"', drawing)[:2]
+    return float(wide), float(tall)
+
+
+def inside(drawing: str, x: float, y: float, width: float, height: float) -> str:
+    """An SVG as a part of another one, with names of its own."""
+    source = f"data:image/svg+xml;base64,{_coded(drawing.encode())}"
+    return f'<image x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" href="{source}"/>'
 
 
 def width(image: bytes) -> int:

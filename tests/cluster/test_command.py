@@ -330,7 +330,7 @@ def test_bench_prints_a_table():
 def test_every_command_explains_itself_with_examples():
     said = command("-h").stdout
     assert "ifog start -np 8" in said
-    for word in ("start", "stop", "restart", "status", "interrupt", "logs", "run", "lab", "doctor", "bench"):
+    for word in ("start", "stop", "restart", "status", "interrupt", "logs", "run", "lab", "demo", "doctor", "bench"):
         assert word in said
         assert command(word, "-h").returncode == 0
     assert "examples:" in command("start", "-h").stdout
