@@ -59,6 +59,9 @@ _TAKEN = frozenset(
         "compute",
         "speeds",
         "delay",
+        "lr_schedule",
+        "checkpoint",
+        "checkpoint_every",
     ]
 )
 """What `ifog.run` is told itself: no names for parameters of a method."""

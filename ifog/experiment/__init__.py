@@ -10,6 +10,7 @@ from .live import Run as Run
 from .live import runs as runs
 from .loop import Loop as Loop
 from .loop import loop as loop
+from .lr_schedule import LrSchedule as LrSchedule
 from .place import Mirror as Mirror
 from .place import Place as Place
 from .place import Report as Report

@@ -26,6 +26,7 @@ from .crew import Alone, Crew, crew
 from .history import Rows
 from .live import Run, Stopwatch, checked_pace, remember
 from .loop import Course
+from .lr_schedule import lr_schedule as schedule_for
 from .nodes import Nodes
 from .place import Mirror, Place
 from .progress import in_notebook, shown
@@ -59,6 +60,9 @@ def run(
     compute: Any = None,
     speeds: Any = None,
     delay: Any = None,
+    lr_schedule: Any = None,
+    checkpoint: Any = None,
+    checkpoint_every: int = 1000,
     **parameters: Any,
 ) -> Run:
     """Run a method: simulated here, or spread over the ranks where this process is one of several.
@@ -73,6 +77,9 @@ def run(
     ``compute`` (seconds for a gradient), ``speeds`` (of the nodes) and ``delay`` (of messages) is given, or the method is
     asynchronous: see `ifog.network.Clock`. An iteration of an asynchronous method is as many activations as there are nodes.
 
+    ``lr_schedule`` is what ``lr`` is multiplied by: `ifog.experiment.LrSchedule`, or any function of the iteration. At each
+    ``checkpoint_every`` iterations the run is written to the file ``checkpoint``, from which `Run.load` goes on bit for bit.
+
     >>> import ifog
     >>> run = ifog.run("diging", "least_squares", n=16, topology="ring", steps=1000, lr=0.05)
     >>> run.status, run.iteration, len(run.history)
@@ -83,9 +90,10 @@ def run(
     found = find(method)
     if on is not None:
         task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
-        world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay}
+        world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay, "lr_schedule": lr_schedule}
         how = {"batch": batch, "start": start, "n": n, "name": name, "pace": checked_pace(pace), "paused": paused}
-        mirror = Mirror(on, task | how | world | parameters)
+        keep = {} if checkpoint is None else {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
+        mirror = Mirror(on, task | how | world | keep | parameters)
         return mirror.wait() if wait else mirror
     steps = whole("steps", steps, error=ArgumentError)
     experiment = Experiment(
@@ -100,7 +108,10 @@ def run(
         parameters=parameters,
         effects=effects,
         clock={"compute": compute, "speeds": speeds, "delay": delay},
+        lr_schedule=lr_schedule,
     )
+    if checkpoint is not None:
+        experiment.keep_at(checkpoint, checkpoint_every)
     experiment.run._pace = checked_pace(pace)
     return experiment.go(steps, wait=wait, progress=progress, paused=paused)
 
@@ -123,6 +134,7 @@ class Experiment:
         run: Run | None = None,
         effects: Sequence[Effect] = (),
         clock: Mapping[str, Any] | None = None,
+        lr_schedule: Any = None,
     ) -> None:
         self.crew: Crew = crew()
         self.every = every
@@ -131,21 +143,27 @@ class Experiment:
             self._all_mean_the_same(method, problem, seed=seed, every=every, batch=batch, **parameters)
         hosts = self.crew.hosts()
         net = Network(schedule_of(topology, problem.n), hosts=hosts, seed=seed, device=problem.device, effects=effects)
+        net.segments = problem.segments
         checked = method.check(net, **parameters)
         x = _start(start, problem, net)
         times = {key: value for key, value in (clock or {}).items() if value is not None}
         if times and self.crew.size > 1:
             raise ArgumentError(f"{min(times)}=…: on ranks each is as fast as it is; simulate it for a clock of your choice")
+        factor = schedule_for(lr_schedule)
+        if factor is not None and (method.asynchronous or "lr" not in method.parameters):
+            why = "a node of an asynchronous method knows no iteration" if method.asynchronous else "it has no lr"
+            raise ArgumentError(f"lr_schedule for {method.name}: {why}; leave it out")
         self.steps: Stepper
         if method.asynchronous:
             self.steps = Activations(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked, clock=times)
         else:
             ticking = Clock(net.n, seed=seed, **times) if times else None
-            self.steps = Steps(method, problem, net, x=x, batch=batch, seed=seed, parameters=checked, clock=ticking)
+            batches: dict[str, Any] = {"batch": batch, "seed": seed}
+            self.steps = Steps(method, problem, net, x=x, parameters=checked, clock=ticking, lr_schedule=factor, **batches)
         self._alone = method.asynchronous and self.crew.size > 1  # nobody waits: neither for records nor for commands
         self.run = run or Run(name or f"{method.name} on {net.topology.label}", None)
         self.run.parameters, self.run._topology = checked, net.topology
-        self.run.world = {"effects": effects, **(clock or {})}
+        self.run.world = {"effects": effects, "lr_schedule": factor, **(clock or {})}
         self.run.about = {
             "method": method.name,
             "problem": problem.label,
@@ -158,6 +176,7 @@ class Experiment:
         self.run._refuse, self.run._state, self.run._extend = self._refuse, self.steps.state, self.extend
         self.run._experiment = self
         self._ended = self._watched = False
+        self._keep: tuple[Any, int] | None = None
         self.watch, self.waited = Stopwatch(), self.crew.waited()
         self._far: float | None = None
 
@@ -193,7 +212,7 @@ class Experiment:
             self._change,
             progress=bar,
             look=self._look,
-            at_the_end=lambda: self._last(records),
+            at_the_end=lambda: self._last(records, course),
         )
         if in_background:
             if self.crew.size > 1:
@@ -225,6 +244,12 @@ class Experiment:
             self._change(command)
         return self.go(steps, wait=wait, progress=progress)
 
+    def keep_at(self, path: Any, every: int) -> None:
+        """Write the run to a file, again and again."""
+        if self._alone:
+            raise ArgumentError(f"checkpoint: {self.run.name}: on ranks, a run in which nobody waits cannot be kept")
+        self._keep = path, whole("checkpoint_every", every, minimum=1, error=ArgumentError)
+
     def restore(self, state: dict[str, Any], seconds: float) -> None:
         """Go on from a state that was kept."""
         steps, last = self.steps, self.run.records.last
@@ -236,9 +261,11 @@ class Experiment:
             self.waited = self.crew.waited() - last["wait"]
 
     def _drive(self, course: Course, records: Records) -> None:
-        steps, every = self.steps, self.every
+        steps, every, began = self.steps, self.every, self.run.iteration
         for k in course:
             try:
+                if self._keep is not None and k > began and k % self._keep[1] == 0:
+                    self._write_down(course)
                 taken = k % every == 0 and records.take(k)
                 steps.step()
                 if taken:
@@ -248,12 +275,20 @@ class Experiment:
                 records.forget(k)
                 raise
 
-    def _last(self, records: Records) -> None:
+    def _write_down(self, course: Course) -> None:
+        from .saved import write
+
+        if self._keep is not None:
+            course.complete()
+            write(self.run, self._keep[0])
+
+    def _last(self, records: Records, course: Course) -> None:
         """The iterations are over: where they have ended is recorded too."""
         if isinstance(self.steps, Activations) and self._alone:
             self.steps.finish()
             self._ended = True
         records.take(self.run.iteration)
+        self._write_down(course)
 
     def _quietly(self, course: Course, records: Records) -> None:
         with contextlib.suppress(Exception):  # it is kept in the run, and raised by run.wait()

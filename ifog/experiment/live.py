@@ -69,7 +69,8 @@ class Run:
         ``disagreement`` √(mean of ‖x_i − x̄‖²), ``loss`` the mean of f_i(x̄), ``gradient_norm`` ‖mean of ∇f_i(x_i)‖, ``size``
         ‖x̄‖. Since the beginning: ``seconds`` of the clock; ``compute``, ``wait`` and ``copy``, how much of that an average
         process has spent in the method and its gradients, waiting for others, and moving numbers; ``simulated`` seconds;
-        ``messages`` and ``bytes`` that all nodes have sent. And what the problem measures itself.
+        ``messages`` and ``bytes`` that all nodes have sent. With a schedule, ``lr``. And what the problem measures itself: of
+        what each node has, the mean and the ``…_spread``, its standard deviation over the nodes.
         """
         return self.records.frame()
 

@@ -107,6 +107,10 @@ class Course:
                 self._progress.close()
         run.became("stopped" if self._stopped else "done")
 
+    def complete(self) -> None:
+        """Have rows made of all that was set aside. On ranks it is a collective."""
+        self._add(self._recorder.beat(to_the_end=True))
+
     def _at_beat(self) -> None:
         run, beat = self.run, self._beat
         self._take_up(beat.take(run.iteration))

@@ -21,6 +21,7 @@ from .nodes import Nodes, measured
 from .nodes import nodes as by_name
 from .steps import Stepper
 
+_SQUARED = " squared"  # of a metric that each node has: for its spread over the nodes
 _AT_ONCE = 1 << 14  # numbers that are measured in one go: they and what is made of them stay in the cache
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class _Snapshot(NamedTuple):
     counters: list[float]
     seconds: float
     simulated: float
+    lr: float
 
 
 class _Condensed(NamedTuple):
@@ -135,7 +137,7 @@ class Records:
         steps, net = self._steps, self._steps.net
         wait = self._crew.waited() - self._waited
         counters = [net.messages, net.bytes, steps.seconds - net.seconds, wait, max(0.0, net.seconds - wait)]
-        self._kept.append(_Snapshot(iteration, steps.x, counters, self._watch(), steps.time))
+        self._kept.append(_Snapshot(iteration, steps.x, counters, self._watch(), steps.time, steps.lr))
         self._gradients.append(None)
         return True
 
@@ -183,21 +185,27 @@ class Records:
         """What takes the iterates themselves: their means, and how far they are from them."""
         problem, nodes, n = self._steps.problem, self._steps.net.nodes, self._steps.net.n
         xs = _stacked([shot.x for shot in kept])
-        all_g = [problem.gradient(shot.x, nodes) if g is None else g for shot, g in zip(kept, gradients, strict=True)]
+        some = problem.looked_at(nodes)
+        all_g = [problem.gradient(shot.x, nodes, some) if g is None else g for shot, g in zip(kept, gradients, strict=True)]
         here = torch.cat([xs.sum(1, dtype=torch.float64), _stacked(all_g).sum(1, dtype=torch.float64)], 1)
         mean, g = ((yield here) / n).chunk(2, 1)
 
-        times = torch.tensor([(shot.iteration, shot.seconds, shot.simulated) for shot in kept], dtype=torch.float64).T
+        times = torch.tensor([(shot.iteration, shot.seconds, shot.simulated, shot.lr) for shot in kept], dtype=torch.float64).T
         counters = torch.tensor([shot.counters for shot in kept], dtype=torch.float64).T
         counters[2:] /= self._crew.size  # seconds of an average rank
         metrics = [problem.metrics(x, nodes) for x in xs]
         return _Condensed(
-            {**dict(zip(("iteration", "seconds", "simulated"), times, strict=True)), "gradient_norm": g.norm(dim=1)},
+            {**dict(zip(("iteration", "seconds", "simulated", "lr"), times, strict=True)), "gradient_norm": g.norm(dim=1)},
             mean,
             {
                 "disagreement": _squares(xs - mean[:, None].to(xs.dtype)).cpu(),
                 **dict(zip(("messages", "bytes", "compute", "wait", "copy"), counters, strict=True)),
                 **{name: _sum([each[name] for each in metrics], len(nodes)) for name in metrics[0]},
+                **{
+                    f"{name}{_SQUARED}": _sum([each[name].double() ** 2 for each in metrics], len(nodes))
+                    for name, value in metrics[0].items()
+                    if value.ndim
+                },
             },
             measured(self._steps, xs[-1], mean[-1], self._optimum) if self._watched() else None,
         )
@@ -211,6 +219,8 @@ class Records:
         if problem.knows_loss:
             losses = problem.losses(mean.to(dtype), self._steps.net.nodes)
             here["loss"] = losses.sum(1, dtype=torch.float64).cpu()
+        for name, found in problem.metrics_of_mean(mean.to(dtype), self._steps.net.nodes).items():
+            here[name] = found.sum(1, dtype=torch.float64).cpu()
         mine, watched = torch.stack(list(here.values())), condensed[-1].nodes
         total = yield mine.flatten() if watched is None else torch.cat([mine.flatten(), watched.flatten()])
         sums = dict(zip(here, total[: mine.numel()].view_as(mine), strict=True))
@@ -219,6 +229,11 @@ class Records:
 
         counted = {name: sums.pop(name) for name in ("messages", "bytes", "compute", "wait", "copy")}
         means = {name: total / n for name, total in sums.items()}
+        for name in [name for name in means if name.endswith(_SQUARED)]:
+            of = name.removesuffix(_SQUARED)
+            means[f"{of}_spread"] = (means.pop(name) - means[of].square()).clamp(min=0).sqrt()
+        if self._steps.lr_schedule is None:
+            del known["lr"]
         disagreement, error_of_mean = means.pop("disagreement").sqrt(), (mean - self._optimum).norm(dim=1).cpu()
         rows = {
             "iteration": known.pop("iteration"),

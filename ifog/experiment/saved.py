@@ -17,17 +17,23 @@ from ..topology import Schedule, Topology
 from .drive import Experiment
 from .history import History
 from .live import Run
+from .lr_schedule import plain
 from .steering import Command
 
 _FORMAT, _VERSION = "ifog run", 1
 _COUNTED = ("messages", "bytes")
-_WORLD = ("effects", "compute", "speeds", "delay")
+_WORLD = ("effects", "compute", "speeds", "delay", "lr_schedule")
 
 
 def save(run: Run, path: Any) -> None:
     """Write a run to a file. On ranks it is a collective: rank 0 writes, and all return when the file is there."""
     if not (run.over or run.status == "paused"):
         raise ExperimentError(f"{run.name} is {run.status}: pause it, stop it or wait for its end before it is saved")
+    write(run, path)
+
+
+def write(run: Run, path: Any) -> None:
+    """The same between two iterations, with what has been recorded so far."""
     experiment = run._experiment
     if experiment is None:
         _write(run._content or _content(run, None), Path(path))
@@ -48,7 +54,7 @@ def save(run: Run, path: Any) -> None:
 
 def _content(run: Run, experiment: Experiment | None) -> dict[str, Any]:
     defaults = {} if experiment is None else experiment.steps.method.parameters
-    world = {name: _tidy(value) for name, value in run.world.items()}
+    world = {name: _tidy(plain(value)) for name, value in run.world.items()}
     world = {name: value for name, value in world.items() if value is not None and value != []}
     parameters = {name: _tidy(value) for name, value in run.parameters.items()}
     return {
@@ -69,6 +75,7 @@ def _content(run: Run, experiment: Experiment | None) -> dict[str, Any]:
         "seconds": None if experiment is None else experiment.watch(),
         "topology": None if run.topology is None else _described(run.topology),
         "problem": None if experiment is None else _origin(experiment.steps.problem),
+        "facts": None if experiment is None else experiment.steps.problem.facts(),
         "error": None if run.error is None else str(run.error),
     }
 
@@ -88,7 +95,7 @@ def _write(content: dict[str, Any], path: Path) -> None:
 def load(path: Any) -> Run:
     """A run from its file."""
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file") from None
     except Exception as error:  # noqa: BLE001  what a damaged file leads to in there, nobody can list
@@ -103,7 +110,9 @@ def load(path: Any) -> Run:
         )
     history = History({name: values.tolist() for name, values in content["history"].items()})
     run = Run(content["name"], content["steps"], history=history, iteration=content["iteration"])
-    run.status = "stopped" if content["status"] == "paused" else content["status"]
+    run.status = content["status"]
+    if run.status in ("running", "paused"):
+        run.status = "done" if run.iteration == run.steps else "stopped"
     run.marks, run.about = [tuple(mark) for mark in content["marks"]], content["about"]
     run.parameters, run._kept_out = content["parameters"], content["others"]
     run.world = content["world"]
@@ -127,6 +136,8 @@ def _extended(
     topology: Any = None,
     wait: bool | None = None,
     progress: bool | None = None,
+    checkpoint: Any = None,
+    checkpoint_every: int = 1000,
     **others: Any,
 ) -> Run:
     """Go on with a run that came from a file."""
@@ -144,6 +155,9 @@ def _extended(
                 f"give it again, as in extend({steps}, problem=…)"
             )
         problem = problems.make(origin["name"], **origin["parameters"]).to(dtype=getattr(torch, origin["dtype"]))
+    other = problem.differences(content.get("facts") or problem.facts())
+    if other:
+        raise ArgumentError(f"{run.name}: the file is of another problem than {problem.label}: {other}")
     if topology is None and run._topology is None:
         raise ArgumentError(
             f"{run.name}: its topology could not be kept in the file; give it again, as in extend({steps}, topology=…)"
@@ -165,9 +179,12 @@ def _extended(
         parameters={**run.parameters, **{key: value for key, value in others.items() if key not in _WORLD}},
         run=run,
         effects=world.pop("effects", ()),
+        lr_schedule=world.pop("lr_schedule", None),
         clock=world,
     )
     run.error = None
+    if checkpoint is not None:
+        experiment.keep_at(checkpoint, checkpoint_every)
     experiment.restore(_sliced(content["state"], experiment), content["seconds"])
     if topology is not None:
         experiment.steps.swap(topology)
@@ -191,9 +208,10 @@ def _whole_state(experiment: Experiment) -> dict[str, Any]:
 
 def _sliced(state: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
     """Of it, what belongs to the nodes hosted here: rows of nodes, or of edges, which lie in the order of their receivers."""
-    if experiment.crew.size == 1:
-        return state
     net = experiment.steps.net
+    if experiment.crew.size == 1:
+        memory = {name: part.to(net.device) for name, part in state["memory"].items()}
+        return {**state, "x": state["x"].to(net.device), "memory": memory}
 
     def own(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         lengths = [int(length) for length in experiment.crew.gathered(torch.tensor([len(like)]))]

@@ -15,6 +15,7 @@ from ..network import Network
 from ..network.clock import Clock
 from ..problems import Problem
 from .asynchronous import Asynchronous
+from .lr_schedule import Factor
 
 _FRESH = 0x5851F42D4C957F2D  # seeds of the further batches within one iteration lie this far apart
 
@@ -42,10 +43,11 @@ class Steps(_Task):
         x: torch.Tensor,
         parameters: dict[str, Any],
         clock: Clock | None = None,
+        lr_schedule: Factor | None = None,
         **batches: Any,
     ) -> None:
         super().__init__(method, problem, net, **batches)
-        self.parameters, self.clock = parameters, clock
+        self.parameters, self.clock, self.lr_schedule = parameters, clock, lr_schedule
         self.x = x
         self.s = method.start(net, x, **parameters)
         self.gradient: torch.Tensor | None = None
@@ -76,7 +78,7 @@ class Steps(_Task):
 
         before, sent = dict(self.s.__dict__), net.state()
         try:
-            self.x = self.method(net, x, grad, self.s, **self.parameters)
+            self.x = self.method(net, x, grad, self.s, **self._now())
         except BaseException:  # an interrupted iteration has not been: it can be made again
             self.s = Memory(before)
             net.restore(sent)
@@ -90,6 +92,17 @@ class Steps(_Task):
     def time(self) -> float:
         """Seconds of the simulated clock, by which all nodes are here; NaN without one."""
         return math.nan if self.clock is None else self.clock.now
+
+    @property
+    def lr(self) -> float:
+        """The step size in force, where it has a schedule; else NaN."""
+        return math.nan if self.lr_schedule is None else self._now()["lr"]
+
+    def _now(self) -> dict[str, Any]:
+        """The parameters of this iteration."""
+        if self.lr_schedule is None:
+            return self.parameters
+        return {**self.parameters, "lr": self.parameters["lr"] * float(self.lr_schedule(self.net.round))}
 
     def swap(self, topology: Any) -> None:
         """Go on with another topology."""
@@ -121,6 +134,8 @@ class Activations(_Task):
 
     gradient = None
     """Its gradients are not all at the same iterates."""
+    lr_schedule = None
+    lr = math.nan
 
     def __init__(
         self,

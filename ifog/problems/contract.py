@@ -75,6 +75,8 @@ class Problem:
     """The name with its parameters, as one would type it: ``quadratic(8, d=5)``."""
     parameters: Mapping[str, Any]
 
+    segments: Sequence[int] | None = None
+    """How long the tensors are that x is made of, where it is more than one vector: for methods with a step for each."""
     prox: Callable[[Tensor, float | Tensor], Tensor] | None = None
     """Of a composite problem: the x⁺ that minimises R(x⁺) + ‖x⁺ − x‖² / (2 lr), row by row."""
     penalty: Callable[[Tensor], Tensor] | None = None
@@ -191,6 +193,17 @@ class Problem:
         """What else is worth recording: values by name, [k] or scalar."""
         return {}
 
+    def metrics_of_mean(self, points: Tensor, nodes: Nodes) -> dict[str, Tensor]:  # noqa: ARG002
+        """What is worth recording of the mean of all iterates, at points [S, d]: what each node finds, [S, k].
+
+        The mean over all nodes is recorded; so each may look at a share of what there is to look at.
+        """
+        return {}
+
+    def looked_at(self, nodes: Nodes) -> Batch | None:  # noqa: ARG002
+        """The samples from which gradients are computed for the records alone: None for all of them."""
+        return None
+
     # ---- what is known ---------------------------------------------------------------------------------------------
 
     @property
@@ -260,6 +273,15 @@ class Problem:
     def _bounds(self) -> tuple[float | None, float | None]:
         exact = self._exact()
         return exact._curvature(**exact._data)
+
+    def facts(self) -> dict[str, Any]:
+        """What a file of a run keeps, so that it goes on with a problem like this one only."""
+        return {"n": self.n, "d": self.d}
+
+    def differences(self, facts: Mapping[str, Any]) -> str:
+        """What is other in a file whose `facts` these are, in words; nothing where it can go on."""
+        mine = self.facts()
+        return ", ".join(f"{name} was {facts[name]} and is {mine[name]}" for name in mine if facts.get(name) != mine[name])
 
     # ---- other forms of the same problem ---------------------------------------------------------------------------
 
