@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..engine.values import MIME
 from ..errors import CellFailed
 from .cluster import Cluster, EnginesLost
-from .shown import Answer, Fault, Results, Text, causes, error_in_text, ranks_in_short
+from .shown import Answer, Fault, Results, Text, causes, error_in_text, ranks_in_short, who_waits
 
 _LOOK = 0.03  # seconds between two looks
 _ASK = 2.0  # seconds until the ranks are asked what they are doing
@@ -86,12 +86,12 @@ class Cell:
             return ""
         if now - self._asked > _ASK:
             self._asked = now
-            self._doing = _in_words(self.cluster.wire.ask(running, "ifog.engine.status:status", timeout=0.1))
+            self._doing = who_waits(self.cluster.wire.ask(running, "ifog.engine.status:status", timeout=0.1))
         said = f"{now - self.began:.1f} s · {ranks_in_short(running)} running"
         failed = [rank for rank, part in self.parts.items() if part.done() and not part.successful()]
         if failed:
             said += f" · {ranks_in_short(failed)} failed"
-        return said + self._doing
+        return f"{said} · {self._doing}" if self._doing else said
 
     def _look_after_the_engines(self) -> None:
         now = time.monotonic()
@@ -166,12 +166,3 @@ def _value(data: dict[str, Any]) -> Any:
         except Exception:  # noqa: BLE001 (it was made of something that is not here)
             pass
     return Text(data["text/plain"]) if "text/plain" in data else None
-
-
-def _in_words(states: Mapping[int, Mapping[str, Any]]) -> str:
-    """Who waits for whom, if somebody does."""
-    waiting = {rank: said for rank, said in states.items() if said["state"] == "waiting" and said["waits_for"] in states}
-    awaited = {said["waits_for"] for said in waiting.values()} - set(waiting)
-    if not waiting or not awaited:
-        return ""
-    return f" · {ranks_in_short(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for {ranks_in_short(awaited)}"

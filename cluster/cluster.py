@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 import os
@@ -97,6 +98,7 @@ class Cluster:
         self._client: Client | None = None
         self._wire: Wire | None = None
         self._controller: int | None = None  # the process that both are connected to
+        self._world = 0  # which engines these are: a restart brings others
         self._submitted: dict[str, AsyncResult] = {}
 
     @classmethod
@@ -108,6 +110,12 @@ class Cluster:
         found.home = home
         found._forget_connections()
         return found
+
+    def apart(self) -> Cluster:
+        """The same cluster, with connections of its own: for another thread, which may not share these."""
+        other = copy.copy(self)
+        other._forget_connections()
+        return other
 
     def __repr__(self) -> str:
         said = self.said()
@@ -251,9 +259,11 @@ class Cluster:
     @property
     def wire(self) -> Wire:
         """The line for questions, and for what the engines publish."""
-        self._connected()
+        said = self._connected()
         if self._wire is None:
             self._wire = Wire(self.home.client_file)
+        if said["world"] != self._world:  # the ranks are others now, and the line knows those of before
+            self._wire.engines, self._world = {}, said["world"]
         return self._wire
 
     @property
@@ -276,14 +286,15 @@ class Cluster:
         view: DirectView = self.client[which]
         return view
 
-    def _connected(self) -> None:
-        """Whoever starts the controller again has all that were connected to it connect anew."""
+    def _connected(self) -> dict[str, Any]:
+        """What the manager says. Whoever starts the controller again has all that were connected to it connect anew."""
         said = self.said()
         if not said:
             raise SetupError(self._absent())
         if said.get("controller") != self._controller:
             self.close()
             self._controller = said.get("controller")
+        return said
 
     # ---------------------------------------------------------------------------------- `ifog.run(…, on=cluster)`
     def submit(self, task: Mapping[str, Any]) -> str:

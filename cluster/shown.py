@@ -48,6 +48,15 @@ def ranks_in_short(ranks: Iterable[int]) -> str:
     return f"rank{'s' if len(ordered) != 1 else ''} {said}"
 
 
+def who_waits(states: Mapping[int, Mapping[str, Any]]) -> str:
+    """Who waits for whom, if somebody does, as of what `Cluster.status` says of these ranks."""
+    waiting = {rank: said for rank, said in states.items() if said["state"] == "waiting" and said["waits_for"] in states}
+    awaited = {said["waits_for"] for said in waiting.values()} - set(waiting)
+    if not waiting or not awaited:
+        return ""
+    return f"{ranks_in_short(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for {ranks_in_short(awaited)}"
+
+
 def alike(items: Mapping[int, T], key: Callable[[T], Hashable]) -> list[tuple[list[int], T]]:
     """The ranks that have the same, together; in the order of the first of each."""
     groups: dict[Hashable, tuple[list[int], T]] = {}

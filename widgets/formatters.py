@@ -1,4 +1,4 @@
-"""How notebooks show what ifog makes: a topology as a network, a run as its curve.
+"""How notebooks show what ifog makes: a topology as a network, a run as its curve, a cluster as tiles.
 
 Objects know nothing of their widgets. IPython is told their names, and asks here when it has to show one.
 """
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def register(ip: InteractiveShell) -> None:
-    """Show topologies, schedules and runs as widgets from now on."""
+    """Show topologies, schedules, runs and clusters as widgets from now on."""
     if ip.display_formatter is None:
         return
     formatter = ip.display_formatter.ipython_display_formatter
     formatter.for_type_by_name("ifog.topology.graph", "Schedule", _network)
     formatter.for_type_by_name("ifog.experiment.live", "Run", _curve)
     formatter.for_type_by_name("ifog.experiment.compared", "Comparison", _curve)
+    formatter.for_type_by_name("ifog.cluster.cluster", "Cluster", _tiles)
 
 
 def register_if_in_a_notebook() -> None:
@@ -40,3 +41,9 @@ def _curve(run: Any) -> None:
     from .convergence import Convergence
 
     Convergence(run)._ipython_display_()
+
+
+def _tiles(cluster: Any) -> None:
+    from .cluster import Cluster
+
+    Cluster(cluster)._ipython_display_()

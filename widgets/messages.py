@@ -127,6 +127,53 @@ class Rows:
     rows: Doubles
 
 
+# ---- the engines of a cluster, to the page ---------------------------------------------------------------------------------
+
+
+class Tile(TypedDict):
+    """An engine."""
+
+    rank: int
+    host: str
+    pid: int
+    gpu: str  # empty: none
+    threads: int
+    memory: float  # bytes
+    gpu_memory: float
+    state: str  # idle, busy, waiting, no answer; gone, starting, off
+    cell: str  # the first line of what runs
+    seconds: float  # for how long
+    operation: str
+    waits_for: int  # −1: nobody
+    error: str  # the last one
+    error_ago: float  # seconds
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a cluster is, and each of its engines."""
+
+    name: str
+    n: int
+    phase: str  # off, starting, running, restarting, broken, stopping
+    facts: str
+    said: str  # who waits for whom, or how many are there
+    trouble: str  # why it does not run
+    note: str  # what became of the last button
+    tiles: list[Tile]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a rank has said last, in whole."""
+
+    rank: int
+    code: str
+    output: str
+    error: str
+    log: str  # of one that is gone
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +207,14 @@ class Arrange:
 
 
 @dataclass(frozen=True)
+class Do:
+    """Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none)."""
+
+    what: str
+    rank: int
+
+
+@dataclass(frozen=True)
 class Watched:
     """Whether somebody looks at the widget, and has the pointer or the keyboard on it."""
 
@@ -167,8 +222,8 @@ class Watched:
     held: bool
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Watched)
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Do, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..comm import cell, world
 from ..comm.board import describe
 from ..errors import IfogError, SetupError
+from . import spoken
 from .interrupt import Guard
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Hooks:
         self.code, self.since = "", 0.0  # of the last cell, and when it began
         self.error: str | None = None  # the last one
         self.error_at = 0.0
+        self.traceback = ""  # of it
         kernel, doors = self.kernel, [type(shell).run_code.__code__]
         self._showtraceback, shell.showtraceback = shell.showtraceback, self.showtraceback
         self._do_execute, kernel.do_execute = kernel.do_execute, self.do_execute
@@ -116,6 +118,7 @@ class Hooks:
         parent = self.kernel.get_parent("shell")
         date = parent.get("header", {}).get("date")
         self.code, self.since = parent.get("content", {}).get("code", "a function"), time.time()
+        spoken.begin()
         cell.began(datetime.fromisoformat(date).timestamp() if isinstance(date, str) else None)
         self.running = True
 
@@ -126,6 +129,13 @@ class Hooks:
             cell.ended(error)
             if error is not None:
                 self.error, self.error_at = describe(error).partition("\n")[0], time.time()
+                self.traceback = ""
+
+    def replied(self, reply: dict[str, Any]) -> None:
+        """It has ended, and this goes to the one who sent it."""
+        self.end(_error(reply))
+        if reply["status"] != "ok":
+            self.traceback = "\n".join(reply.get("traceback") or ())
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run a cell."""
@@ -134,7 +144,7 @@ class Hooks:
         try:
             self.begin()
             reply: dict[str, Any] = await self._do_execute(*args, **kwargs)
-            self.end(_error(reply))
+            self.replied(reply)
         except BaseException as error:  # noqa: BLE001 without a reply the client would wait for ever
             reply = self.apology(error, "execute")
         return reply
@@ -145,7 +155,7 @@ class Hooks:
         try:
             self.begin()
             reply, buffers = self._do_apply(*args)
-            self.end(_error(reply))
+            self.replied(reply)
         except BaseException as error:  # noqa: BLE001 as above
             reply, buffers = self.apology(error, "apply"), []
         return reply, buffers
@@ -157,6 +167,7 @@ class Hooks:
         reply["traceback"] = self.shell._last_traceback
         if hasattr(self.kernel, "get_engine_info"):
             reply["engine_info"] = self.kernel.get_engine_info(method=method)
+        self.replied(reply)
         return reply
 
     def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:

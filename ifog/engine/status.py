@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..comm import beginning, board, cell, world
-from . import kernel
+from . import kernel, spoken
 
 
 def status() -> dict[str, Any]:
@@ -42,6 +42,15 @@ def status() -> dict[str, Any]:
     if hooks is not None and hooks.error is not None:
         said |= {"error": hooks.error, "error_at": hooks.error_at}
     return said
+
+
+def last_words() -> dict[str, str]:
+    """The last cell of this engine, what it has printed so far, and the last error, each in whole."""
+    hooks = kernel.installed()
+    if hooks is None:
+        return {"code": "", "output": spoken.output.read(), "error": ""}
+    error = hooks.traceback or hooks.error or ""
+    return {"code": hooks.code, "output": spoken.output.read(), "error": error}
 
 
 def interrupt() -> bool:

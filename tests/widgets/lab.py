@@ -95,7 +95,7 @@ class Notebook:
 
     def open(self):
         self.page.goto(f"{self.address}/doc/tree/{self.path.name}?reset")
-        self.page.wait_for_function("() => window.jupyterapp && jupyterapp.shell.currentWidget", timeout=60_000)
+        self.page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context", timeout=60_000)
         self.page.evaluate("""async () => {
             await jupyterapp.restored;
             const w = jupyterapp.shell.currentWidget;

@@ -26,6 +26,13 @@ const ICONS = {
   pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z",
   step: "M3 2.5v11l7-5.5zM11 2.5h2v11h-2z",
   fit: "M2 6V2h4v1.6H3.6V6zM10 2h4v4h-1.6V3.6H10zM2 10h1.6v2.4H6V14H2zM12.4 10H14v4h-4v-1.6h2.4z",
+  square: "M3 3h10v10H3z",
+  again: "M8 2a6 6 0 1 0 5.7 7.9l-1.6-.5A4.3 4.3 0 1 1 8 3.7c1.1 0 2.1.4 2.9 1.1L9 6.7h5V1.8l-1.9 1.8A6 6 0 0 0 8 2z",
+  cross: "M3.2 2 8 6.8 12.8 2 14 3.2 9.2 8l4.8 4.8-1.2 1.2L8 9.2 3.2 14 2 12.8 6.8 8 2 3.2z",
+  ring: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2zM8 4a4 4 0 1 1 0 8 4 4 0 1 1 0-8z",
+  dot: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2z",
+  sand: "M3 1h10v2L9.2 8 13 13v2H3v-2l3.8-5L3 3z",
+  question: "M5 5.5A3 3 0 0 1 8 2.5a3 3 0 0 1 1 5.8V10H7V7h1a1.2 1.2 0 1 0-1.2-1.5zM7 11.5h2v2H7z",
 };
 
 /** A small picture for a button: drawn here, because not every machine has a letter for it. */
@@ -33,6 +40,7 @@ export function icon(name: keyof typeof ICONS): SVGSVGElement {
   const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   drawn.setAttribute("viewBox", "0 0 16 16");
   drawn.setAttribute("aria-hidden", "true");
+  drawn.setAttribute("fill-rule", "evenodd");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   path.setAttribute("d", ICONS[name]);
   drawn.append(path);

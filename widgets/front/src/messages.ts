@@ -19,6 +19,23 @@ export interface Part {
   columns: string[];
 }
 
+export interface Tile {
+  rank: number;
+  host: string;
+  pid: number;
+  gpu: string;
+  threads: number;
+  memory: number;
+  gpu_memory: number;
+  state: string;
+  cell: string;
+  seconds: number;
+  operation: string;
+  waits_for: number;
+  error: string;
+  error_ago: number;
+}
+
 /** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
 export interface Graph {
   type: "graph";
@@ -87,6 +104,29 @@ export interface Rows {
   rows: Float64Array;
 }
 
+/** How a cluster is, and each of its engines. */
+export interface Tiles {
+  type: "tiles";
+  name: string;
+  n: number;
+  phase: string;
+  facts: string;
+  said: string;
+  trouble: string;
+  note: string;
+  tiles: Tile[];
+}
+
+/** What a rank has said last, in whole. */
+export interface Words {
+  type: "words";
+  rank: number;
+  code: string;
+  output: string;
+  error: string;
+  log: string;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -113,6 +153,13 @@ export interface Arrange {
   layout: string;
 }
 
+/** Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none). */
+export interface Do {
+  type: "do";
+  what: string;
+  rank: number;
+}
+
 /** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
 export interface Watched {
   type: "watched";
@@ -120,9 +167,9 @@ export interface Watched {
   held: boolean;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows;
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words;
 
-export type FromThePage = Edit | Moved | Arrange | Watched;
+export type FromThePage = Edit | Moved | Arrange | Do | Watched;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
@@ -132,4 +179,6 @@ export const ARRAYS = {
   places: { positions: Float32Array },
   curves: {  },
   rows: { rows: Float64Array },
+  tiles: {  },
+  words: {  },
 } as const;
