@@ -6,3 +6,7 @@ from .flat import Flat as Flat
 from .flat import Part as Part
 from .from_model import Trained as Trained
 from .from_model import from_model as from_model
+from .ranks import average_buffers as average_buffers
+from .ranks import averaged as averaged
+from .stepping import Optimizer as Optimizer
+from .stepping import optimizer as optimizer

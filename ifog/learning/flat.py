@@ -59,17 +59,32 @@ class Part:
 
     def gradient(self) -> Tensor:
         """The gradients as one vector, of which they are views from now on; zeros where there is none."""
+        return self.gathered(self.places)
+
+    def gathered(self, places: list[Place]) -> Tensor:
+        """The same vector, of which only these places need be right."""
         if self._gradient is None:
             self._gradient = memory(self.x.numel(), dtype=self.dtype, device=self.device)
+        base, width = self._gradient.data_ptr(), self._gradient.element_size()
         with torch.no_grad():
-            for place in self.places:
-                view, found = place.of(self._gradient), place.parameter.grad
+            for place in places:
+                found = place.parameter.grad
+                if found is not None and found.data_ptr() == base + place.begin * width:
+                    continue
+                view = place.of(self._gradient)
                 if found is None:
                     view.zero_()
-                elif found.data_ptr() != view.data_ptr() or found.stride() != view.stride():
+                else:
                     view.copy_(found)
                     place.parameter.grad = view
         return self._gradient
+
+    def keep_apart(self, memory: dict[str, Tensor]) -> None:
+        """Give each tensor that lies in the vector, or in that of the gradients, memory of its own: those change in place."""
+        mine = {v.untyped_storage().data_ptr() for v in (self.x, self._gradient) if v is not None}
+        for name, tensor in memory.items():
+            if tensor.untyped_storage().data_ptr() in mine:
+                memory[name] = tensor.clone()
 
     def check(self) -> None:
         """Whether the parameters are still views of the vector; moved ones are brought back, if that can be."""

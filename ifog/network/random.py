@@ -45,6 +45,10 @@ class Random:
         row: NDArray[np.float64] = self._unit(np.array([2**40]), count)[0]
         return row
 
+    def again(self) -> None:
+        """What is drawn next in this iteration is what was drawn first."""
+        self._round = -1
+
     def _unit(self, nodes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
         if self._round != self._net.round:
             self._round, self._draws = self._net.round, 0
