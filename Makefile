@@ -3,7 +3,7 @@
 #   make demo     see it at work          make test     all tests
 #   make lab      engines, JupyterLab     make check    what every commit must pass: make lint, and the fast tests
 #   make bench    measure                 make lint     format, lint, types, rooms
-#                                         make format   tidy the code
+#   make tutorials   run the notebooks    make format   tidy the code
 #   make front    build widgets' pages    make clean    remove what the others made
 
 PYTHON ?= python3
@@ -18,7 +18,7 @@ endif
 # The tests start hundreds of processes, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo lab test check lint bench format front clean
+.PHONY: help demo lab test tutorials check lint bench format front clean
 
 help:
 	@sed -n 's/^# \{0,1\}//; 1,8p' Makefile
@@ -32,12 +32,17 @@ lab: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# Every notebook on four real engines, with the right answers put in; and every answer that is known to be wrong.
+tutorials: $(READY)
+	$(BIN)/python -m pytest tests/test_tutorials.py tests/course
+
 check: lint
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(READY)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
+	$(BIN)/python tests/px_cells.py
 	$(BIN)/python -m mypy
 	$(BIN)/python $(BIN)/lint-imports
 

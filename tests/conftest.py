@@ -54,16 +54,22 @@ def _lasting(ipython):
 
 
 @pytest.fixture
-def four(_lasting, ipython, tmp_path_factory):
-    """A cluster of 4 engines, running, and a notebook that is connected to it."""
+def engines(ipython):
+    """A cluster of 4 engines, running."""
     cluster = Cluster(4)
     if not cluster.home.held:
         cluster.start()
     elif cluster.trouble():
         cluster.restart()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def four(engines, _lasting, tmp_path_factory):
+    """A cluster of 4 engines, running, and a notebook that is connected to it."""
     if "notebook" not in _lasting:
         _lasting["notebook"] = Notebook(tmp_path_factory.mktemp("notebook"))
         _lasting["notebook"].good("%load_ext ifog")
     _lasting["notebook"].good("%px import ifog, torch, os, time")
-    yield cluster, _lasting["notebook"]
-    cluster.close()
+    return engines, _lasting["notebook"]

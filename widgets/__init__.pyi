@@ -2,3 +2,4 @@
 from .cluster import Cluster as Cluster
 from .convergence import Convergence as Convergence
 from .network import Network as Network
+from .playground import Playground as Playground

@@ -174,6 +174,35 @@ class Words:
     log: str  # of one that is gone
 
 
+# ---- a playground, to the page --------------------------------------------------------------------------------------------
+
+
+class Knob(TypedDict):
+    """A control, and what its positions are called."""
+
+    name: str
+    texts: list[str]
+    choice: bool  # whether it is chosen from a list; else it is a slider
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The controls; one of them may run by itself, or −1."""
+
+    title: str
+    knobs: list[Knob]
+    play: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was drawn, for which positions of the controls, and the turn that asked for it."""
+
+    svg: str
+    at: list[int]
+    turn: int
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +244,14 @@ class Do:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """Controls were turned: the positions of all, and a number that the picture for them has too."""
+
+    at: list[int]
+    turn: int
+
+
+@dataclass(frozen=True)
 class Watched:
     """Whether somebody looks at the widget, and has the pointer or the keyboard on it."""
 
@@ -222,8 +259,8 @@ class Watched:
     held: bool
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Do, Watched)
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Do, Turned, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

@@ -2,3 +2,4 @@
 from .checking import Verdict as Verdict
 from .checking import check as check
 from .exercise import exercises as exercises
+from .figures import averaging as averaging

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArgumentError, IfogError
-from .exercise import Attempt, Exercise, Wrong, exercises
+from .exercise import Attempt, Exercise, Unanswered, Wrong, exercises
 
 _LIMIT = 10.0  # seconds that an answer may take
 _INSIST = 0.2  # seconds between two attempts to end it
@@ -36,20 +36,25 @@ class Verdict:
     right: bool
     said: str
     hint: str = ""
+    answered: bool = True
 
     def __bool__(self) -> bool:
         return self.right
 
     def __repr__(self) -> str:
-        lines = [f"{'✓' if self.right else '✗'} {self.exercise.number} {self.exercise.signature}: {self.said}"]
+        lines = [f"{self._mark} {self.exercise.number} {self.exercise.signature}: {self.said}"]
         return "\n".join(lines + [f"Hint: {self.hint}"] * bool(self.hint))
 
+    @property
+    def _mark(self) -> str:
+        return "✓" if self.right else "✗" if self.answered else "○"
+
     def _repr_html_(self) -> str:
-        colour, mark = ("#009E73", "✓") if self.right else ("#D55E00", "✗")
+        colour = "#009E73" if self.right else "#D55E00" if self.answered else "#7d828c"
         hint = f'<div style="margin-top:4px"><b>Hint</b> {_as_html(self.hint)}</div>' if self.hint else ""
         return (
             f'<div style="border-left:4px solid {colour};padding:4px 12px;margin:2px 0;font:14px/1.5 var(--jp-ui-font-family,'
-            f'system-ui,sans-serif);max-width:50em"><b style="color:{colour}">{mark} {self.exercise.number}</b> '
+            f'system-ui,sans-serif);max-width:50em"><b style="color:{colour}">{self._mark} {self.exercise.number}</b> '
             f"<code>{html.escape(self.exercise.signature)}</code>, {html.escape(self.exercise.title)}"
             f"<div>{_as_html(self.said)}</div>{hint}</div>"
         )
@@ -81,7 +86,7 @@ def check(number: str, answer: Any = _MISSING, *, seed: int = 0, seconds: float 
         else:
             said = _within(seconds, lambda: wanted.grade(_attempt(wanted, answer, seed)))
     except Wrong as wrong:
-        return Verdict(wanted, False, str(wrong), wrong.hint)
+        return Verdict(wanted, False, str(wrong), wrong.hint, answered=not isinstance(wrong, Unanswered))
     except TooLong:
         return Verdict(wanted, False, f"it has not ended after {seconds:g} s", "is there a loop that never ends?")
     except IfogError as error:  # no engines, for instance
@@ -93,6 +98,8 @@ def _attempt(wanted: Exercise, answer: Any, seed: int) -> Attempt:
     call = f'check("{wanted.number}", {wanted.name})'
     if answer is _MISSING:
         raise Wrong(f"there is no answer: write `{call}`")
+    if answer is ...:
+        raise Unanswered(f"not answered yet: replace the … in `{wanted.name}` by your answer")
     if wanted.is_function and not callable(answer):
         raise Wrong(
             f"a function is wanted, and {answer!r:.40} is none",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import Deadlock, Mismatch
-from .exercise import Attempt, Exercise, Wrong
+from .exercise import Attempt, Exercise, Odd, Wrong
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
@@ -158,19 +158,9 @@ def _plain(value: Any) -> Any:
     """Something that can be read where it is checked."""
     if hasattr(value, "detach"):
         return value.detach().cpu().numpy()
-    if value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
+    if value is None or value is ... or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
         return value
     return Odd(type(value).__name__, repr(value)[:60])
-
-
-class Odd:
-    """Something that is no number."""
-
-    def __init__(self, kind: str, shown: str) -> None:
-        self.kind, self.shown = kind, shown
-
-    def __repr__(self) -> str:
-        return self.shown
 
 
 @contextlib.contextmanager

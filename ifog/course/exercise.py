@@ -35,6 +35,20 @@ class Wrong(Exception):
         self.hint = hint
 
 
+class Unanswered(Wrong):
+    """There is no answer yet: neither right nor a mistake."""
+
+
+class Odd:
+    """Something that an engine has given, and that is no number: what it is called and how it is shown are known here."""
+
+    def __init__(self, kind: str, shown: str) -> None:
+        self.kind, self.shown = kind, shown
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
 @dataclass(frozen=True)
 class Exercise:
     """One exercise of the course."""
@@ -109,7 +123,7 @@ class Attempt:
 
     def called(self, *args: Any) -> str:
         """The call, as one would write it."""
-        return f"{self.exercise.name}({', '.join(map(_short, args))})"
+        return f"`{self.exercise.name}({', '.join(map(_short, args))})`"
 
     def number(self, *args: Any) -> float:
         """The number that the function gives."""
@@ -127,19 +141,17 @@ class Attempt:
     def as_array(self, value: Any, shape: tuple[int, ...], said: str) -> Array:
         """An array of numbers of this shape, or a `Wrong` that says what came instead."""
         wanted = "a number" if shape == () else f"an array of the shape {shape}"
-        if value is None or value is ...:
-            raise Wrong(
-                f"{said} gave {value}, and {wanted} is wanted",
-                "replace the … by your answer, and end the function with `return`"
-                if self.exercise.is_function
-                else "replace the … by your answer",
-            )
+        if value is ...:
+            raise Unanswered(f"not answered yet: replace the … in `{self.exercise.name}` by your answer")
+        if value is None:
+            raise Wrong(f"{said} gave None, and {wanted} is wanted", "does the function end with `return …`?")
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
         try:
             found = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
-            raise Wrong(f"{said} gave {_short(value)}, {_article(type(value).__name__)}, and {wanted} is wanted") from None
+            kind = value.kind if isinstance(value, Odd) else type(value).__name__
+            raise Wrong(f"{said} gave {_short(value)}, {_article(kind)}, and {wanted} is wanted") from None
         if shape == () and found.shape == (1,):
             found = found[0]
         if found.shape != shape:

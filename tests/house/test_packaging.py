@@ -158,7 +158,7 @@ from importlib.resources import files
 import ifog.cluster, ifog.widgets
 print(ifog.topology.ring(8))
 print(ifog.cluster.__file__)
-static = (f"static/{name}.{kind}" for name in ("network", "convergence") for kind in ("js", "css"))
+static = (f"static/{name}.{kind}" for name in ("network", "convergence", "playground") for kind in ("js", "css"))
 needed = ("__init__.pyi", "py.typed"), ("__init__.pyi", "theme.json", *static)
 print(all(files(room).joinpath(name).is_file() for room, names in zip(("ifog", "ifog.widgets"), needed) for name in names))
 """

@@ -25,7 +25,7 @@ def ring_rho(attempt: Attempt) -> str:
         attempt.close(
             attempt.number(n),
             t.ring(n).rho,
-            f"ring_rho({n})",
+            attempt.called(n),
             mistakes={
                 "a node has two neighbours, and each of them adds cos(2π/n) / 3": (1 + angle) / 3,
                 "the weights of this ring are 1/3, 1/3, 1/3: also the node's own": (1 + angle) / 2,
@@ -38,8 +38,8 @@ def ring_rho(attempt: Attempt) -> str:
     return f"right for n = {', '.join(map(str, sizes))}"
 
 
-@exercise("3.2", "rounds(rho, share)", "how many rounds until only this share of the worst disagreement is left")
-def rounds(attempt: Attempt) -> str:
+@exercise("3.2", "rounds_needed(rho, share)", "how many rounds until only this share of the worst disagreement is left")
+def rounds_needed(attempt: Attempt) -> str:
     """Compared with what a simulation of the slowest wave takes."""
     for n in attempt.some(range(6, 40), 4):
         rho, share = t.ring(n).rho, 10.0 ** -int(attempt.random.integers(3, 9))
@@ -71,7 +71,7 @@ def best_weight(attempt: Attempt) -> str:
         attempt.close(
             attempt.number(n),
             2 / (low + high),
-            f"best_weight({n})",
+            attempt.called(n),
             within=1e-6,
             mistakes={
                 "1/3 is what everybody takes; with a little more, the slow waves die faster": 1 / 3,
@@ -106,7 +106,7 @@ def accelerated(attempt: Attempt) -> str:
         x = attempt.random.standard_normal(n)
         need = math.ceil(math.log(1e-8) / math.log(plain.rho))
         W, steps = _Counted(plain.W), need // 2
-        found = attempt.as_array(_run(attempt, W, x, steps), (n,), f"accelerated(W, x, {steps})")
+        found = attempt.as_array(_run(attempt, W, x, steps), (n,), f"`accelerated(W, x, {steps})`")
         error = float(np.abs(found - x.mean()).max() / np.abs(x - x.mean()).max())
         attempt.expect(
             W.used > 0, "no node has talked to another one", "multiply with W: nobody knows the mean of all numbers by itself"
@@ -129,7 +129,7 @@ def _run(attempt: Attempt, W: _Counted, x: Array, steps: int) -> Any:
     try:
         return attempt.call(W, x, steps)
     except Wrong as wrong:
-        raise Wrong(str(wrong).replace(attempt.called(W, x, steps), f"accelerated(W, x, {steps})"), wrong.hint) from None
+        raise Wrong(str(wrong).replace(attempt.called(W, x, steps), f"`accelerated(W, x, {steps})`"), wrong.hint) from None
 
 
 @exercise("3.5", "gossip(x, rounds)", "on the engines: the mean by neighbours alone", on_engines=True)
@@ -146,7 +146,7 @@ def gossip(attempt: Engines) -> str:
             f"rank {rank} made {outcome.in_words}: that asks all ranks at once",
             "`neighbor_allreduce` hears from the neighbours alone: that is all that a node of this chapter can do",
         )
-        found = attempt.as_number(outcome.value, f"gossip on rank {rank}")
+        found = attempt.as_number(outcome.value, f"`gossip` on rank {rank}")
         talks = outcome.count("neighbor_allreduce")
         attempt.expect(
             talks == rounds,
@@ -156,7 +156,7 @@ def gossip(attempt: Engines) -> str:
         attempt.close(
             found,
             want[rank],
-            f"gossip({x[rank]:.3f}, {rounds}) on rank {rank}",
+            f"`gossip({x[rank]:.3f}, {rounds})` on rank {rank}",
             mistakes={
                 "x does not change: `x = ifog.neighbor_allreduce(x)` keeps what comes back": float(x[rank]),
                 "that is the exponential graph, which is used unless you say `ifog.set_topology(ifog.topology.ring(n))`": float(

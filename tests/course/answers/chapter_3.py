@@ -32,22 +32,22 @@ def ring_rho(n):
 
 
 # %% 3.2
-def rounds(rho, share):
+def rounds_needed(rho, share):
     return math.log(share) / math.log(rho)
 
 
 # %% 3.2 trap: for ρ close to 1
-def rounds(rho, share):
+def rounds_needed(rho, share):
     return math.log(1 / share) / (1 - rho)
 
 
 # %% 3.2 trap: divide the logarithms
-def rounds(rho, share):
+def rounds_needed(rho, share):
     return share / rho
 
 
 # %% 3.2 trap: the same base
-def rounds(rho, share):
+def rounds_needed(rho, share):
     return math.log10(share) / math.log(rho)
 
 

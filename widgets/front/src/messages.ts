@@ -36,6 +36,12 @@ export interface Tile {
   error_ago: number;
 }
 
+export interface Knob {
+  name: string;
+  texts: string[];
+  choice: boolean;
+}
+
 /** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
 export interface Graph {
   type: "graph";
@@ -127,6 +133,22 @@ export interface Words {
   log: string;
 }
 
+/** The controls; one of them may run by itself, or −1. */
+export interface Knobs {
+  type: "knobs";
+  title: string;
+  knobs: Knob[];
+  play: number;
+}
+
+/** What was drawn, for which positions of the controls, and the turn that asked for it. */
+export interface Picture {
+  type: "picture";
+  svg: string;
+  at: number[];
+  turn: number;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -160,6 +182,13 @@ export interface Do {
   rank: number;
 }
 
+/** Controls were turned: the positions of all, and a number that the picture for them has too. */
+export interface Turned {
+  type: "turned";
+  at: number[];
+  turn: number;
+}
+
 /** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
 export interface Watched {
   type: "watched";
@@ -167,9 +196,9 @@ export interface Watched {
   held: boolean;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words;
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture;
 
-export type FromThePage = Edit | Moved | Arrange | Do | Watched;
+export type FromThePage = Edit | Moved | Arrange | Do | Turned | Watched;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
@@ -181,4 +210,6 @@ export const ARRAYS = {
   rows: { rows: Float64Array },
   tiles: {  },
   words: {  },
+  knobs: {  },
+  picture: {  },
 } as const;
