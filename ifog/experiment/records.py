@@ -231,7 +231,9 @@ class Records:
         means = {name: total / n for name, total in sums.items()}
         for name in [name for name in means if name.endswith(_SQUARED)]:
             of = name.removesuffix(_SQUARED)
-            means[f"{of}_spread"] = (means.pop(name) - means[of].square()).clamp(min=0).sqrt()
+            square = means[of].square()
+            variance = means.pop(name) - square
+            means[f"{of}_spread"] = torch.where(variance > 1e-13 * square, variance, 0.0).sqrt()  # or it is rounding alone
         if self._steps.lr_schedule is None:
             del known["lr"]
         disagreement, error_of_mean = means.pop("disagreement").sqrt(), (mean - self._optimum).norm(dim=1).cpu()

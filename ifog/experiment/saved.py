@@ -138,6 +138,7 @@ def _extended(
     progress: bool | None = None,
     checkpoint: Any = None,
     checkpoint_every: int = 1000,
+    method: Any = None,
     **others: Any,
 ) -> Run:
     """Go on with a run that came from a file."""
@@ -163,7 +164,7 @@ def _extended(
             f"{run.name}: its topology could not be kept in the file; give it again, as in extend({steps}, topology=…)"
         )
     try:
-        method = algorithms.find(about["method"])
+        method = algorithms.find(about["method"] if method is None else method)
     except MethodError:
         raise ArgumentError(f"{run.name}: the method {about['method']!r} is not defined here; define it before this") from None
     world = {**content["world"], **{key: value for key, value in others.items() if key in _WORLD}}

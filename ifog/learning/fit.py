@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..comm import state
+from ..algorithms import Method, find
 from ..errors import ArgumentError, ExperimentError
 from ..experiment import Run
 from ..experiment import run as run_method
@@ -21,6 +22,8 @@ from ..experiment.place import Place
 from ..network.network import schedule_of
 from ..problems.arguments import real, whole
 from .from_model import Loss, Trained, from_model
+from .ranks import begin_alike
+from .stacked_steps import stepped
 
 
 def fit(
@@ -36,6 +39,7 @@ def fit(
     lr: float = 0.1,
     lr_schedule: Any = None,
     warmup: float = 0.0,
+    optimizer: Any = None,
     test: Any = None,
     loss: Loss | None = None,
     alpha: float | None = None,
@@ -59,6 +63,9 @@ def fit(
     first ``warmup`` epochs. Every ``evaluate`` epochs it is recorded: the ``loss`` at the mean of all models and, with
     ``test``, its ``accuracy_of_mean``, the mean ``accuracy`` of the nodes' models and its ``accuracy_spread`` over them.
 
+    ``optimizer``, such as ``torch.optim.AdamW`` or a `functools.partial` of it, makes the steps instead: what it subtracts from
+    the parameters takes the place of α∇f(x) in the method, and ``lr`` is its own.
+
     At the same times it is written to the file ``checkpoint``, if there is one; with ``resume`` it goes on from there, bit for
     bit, if the file is there already. Whatever else is given goes to `ifog.run` and the method: ``progress``, ``wait``,
     ``speeds``, ``beta`` … The result is a run like any other; `trained` makes a model of it.
@@ -75,13 +82,11 @@ def fit(
         if on is not None:
             raise ArgumentError("nodes is missing: say how many there are on the engines, as in nodes=8")
         nodes = getattr(topology, "n", None) or who.size
-    if isinstance(model, nn.Module) and who.size > 1 and on is None:
-        model = copy.deepcopy(model)
-        state.broadcast_parameters(model)
-    problem = from_model(
-        model,
-        data,
-        None if nodes is None else whole("nodes", nodes, minimum=1, error=ArgumentError),
+    found = find(method) if optimizer is None else stepped(find(method), optimizer)
+    make = functools.partial(
+        from_model,
+        data=data,
+        n=None if nodes is None else whole("nodes", nodes, minimum=1, error=ArgumentError),
         test=test,
         loss=loss,
         alpha=alpha,
@@ -90,6 +95,7 @@ def fit(
         seed=seed,
         device=device,
     )
+    problem = make(model)
     epoch = _epoch(problem, batch)
     if (epochs is None) == (steps is None):
         raise ArgumentError("epochs and steps: say how long to train by one of them, as in epochs=10")
@@ -103,10 +109,15 @@ def fit(
     if resume and checkpoint is None:
         raise ArgumentError("resume=True: say from which file, as in checkpoint='run.pt'")
     keep = {} if checkpoint is None else {"checkpoint": checkpoint, "checkpoint_every": every}
+    if who.size > 1 and on is None:  # not before it is sure that nothing is wrong with what was given here
+        alike = copy.deepcopy(model)
+        begin_alike(alike)
+        problem = make(alike)
     if resume and on is None and who.told(Path(checkpoint).exists()):
-        return _resumed(problem, topology, steps, {**shaped, **keep, **others})
+        about = {"method": found.name, "batch": batch, "seed": seed}
+        return _resumed(problem, found, topology, steps, about, {**shaped, **keep, **others})
     return run_method(
-        method,
+        found,
         problem,
         topology=topology,
         steps=steps,
@@ -128,16 +139,22 @@ def _epoch(problem: Trained, batch: int | None) -> int:
     return max(1, round(sum(problem.sizes) / problem.n / whole("batch", batch, minimum=1, error=ArgumentError)))
 
 
-def _resumed(problem: Trained, topology: Any, steps: int, given: dict[str, Any]) -> Run:
-    run = Run.load(given["checkpoint"])
-    if run._content is None or "facts" not in run._content:
-        raise ExperimentError(f"{given['checkpoint']}: it holds a loop, and not the training of a model")
+def _resumed(problem: Trained, method: Method, topology: Any, steps: int, about: dict[str, Any], given: dict[str, Any]) -> Run:
+    path, run = given["checkpoint"], Run.load(given["checkpoint"])
+    other = problem.differences((run._content or {}).get("facts") or {})
+    if other:
+        raise ArgumentError(f"{path}: it is of another training: {other}")
+    for name, value in about.items():
+        if run.about[name] != value:
+            raise ArgumentError(
+                f"{name}: {path} is of a run with {name}={run.about[name]!r}, and this is {value!r}: it goes on as it began, "
+                "or ifog.learning.load(model, path) takes the model from it"
+            )
     if run.iteration >= steps:
         return run
-    wanted = schedule_of(topology, problem.n) if problem.n == run._content["facts"].get("n") else None
-    other = wanted if wanted is not None and wanted != run.topology else None
-    unlike = {key: value for key, value in given.items() if key not in run.parameters or run.parameters[key] != value}
-    return run.extend(steps - run.iteration, problem=problem, topology=other, **unlike)
+    wanted = schedule_of(topology, problem.n)
+    swapped = None if wanted == run.topology else wanted
+    return run.extend(steps - run.iteration, problem=problem, method=method, topology=swapped, **given)
 
 
 def trained(run: Run, node: int | None = None) -> nn.Module:

@@ -1,6 +1,7 @@
 """The training of a model is a problem like any other: every method carries it on, and nothing depends on who computes it."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -227,6 +228,56 @@ def test_shapes_of_schedules():
             LrSchedule(**given)
     with pytest.raises(ArgumentError, match="it has no lr"):
         ifog.run("consensus", "averaging", n=4, topology="ring", steps=3, lr_schedule="root")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.optim.AdamW,
+        functools.partial(torch.optim.SGD, momentum=0.9, dampening=0.3, weight_decay=0.01),
+        functools.partial(torch.optim.RMSprop, centered=True),
+        torch.optim.Adagrad,
+    ],
+    ids=["AdamW", "SGD", "RMSprop", "Adagrad"],
+)
+def test_a_torch_optimizer_steps_for_every_node_as_for_one(make):
+    model = mlp(dtype=torch.float64)
+    data = TRAIN[0].double(), TRAIN[1]
+    run = fit(
+        model, data, method="local_sgd", H=1000, optimizer=make, nodes=3, topology="ring", steps=12, batch=8, lr=0.01, seed=4
+    )
+    problem = run._experiment.steps.problem
+    for node in range(3):
+        alone, (inputs, targets) = copy.deepcopy(model), data
+        optimizer = make(alone.parameters())
+        optimizer.param_groups[0]["lr"] = 0.01
+        for k in range(12):
+            samples = problem._data["samples"][node][problem.batch([node], k, 8, seed=4).picks[0]]
+            optimizer.zero_grad()
+            cross_entropy(alone(inputs[samples]), targets[samples]).backward()
+            optimizer.step()
+        for p, q in zip(trained(run, node).parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
+
+
+def test_a_torch_optimizer_is_kept_and_refused(tmp_path):
+    given = {"optimizer": torch.optim.AdamW, "nodes": 4, "topology": "ring", "batch": 16, "lr": 0.01, "test": TEST}
+    path = tmp_path / "run.pt"
+    whole = fit(mlp(), TRAIN, steps=40, **given)
+    assert whole.about["method"] == "atc with AdamW"
+    assert whole.history["accuracy_of_mean"].iloc[-1] > 0.7
+    fit(mlp(), TRAIN, steps=25, checkpoint=path, **given)
+    assert (fit(mlp(), TRAIN, steps=40, checkpoint=path, resume=True, **given).x == whole.x).all()
+    with pytest.raises(ArgumentError, match="method='atc with AdamW', and this is 'dgd'"):
+        fit(mlp(), TRAIN, steps=50, checkpoint=path, resume=True, **{**given, "optimizer": None, "method": "dgd"})
+    for wrong, error, words in [
+        ({"optimizer": torch.optim.LBFGS}, ArgumentError, "cannot step|every number by itself"),
+        ({"optimizer": torch.optim.Adafactor}, ArgumentError, "every number by itself"),
+        ({"optimizer": "adam"}, ArgumentError, "give a torch optimizer's class"),
+        ({"method": "consensus"}, MethodError, "it makes no steps"),
+    ]:
+        with pytest.raises(error, match=words):
+            fit(mlp(), TRAIN, steps=2, **{**given, **wrong})
 
 
 # ----------------------------------------------------------------------------------------------------------- checkpoints

@@ -323,4 +323,4 @@ if __name__ == "__main__":
         claim()
         ifog.barrier()
         if ifog.rank() == 0:
-            print(f"{claim.__name__} holds")  # noqa: T201
+            print(f"{claim.__name__} holds")
