@@ -15,6 +15,7 @@ from .layouts import all_edges
 
 Pairs = NDArray[np.uint32]
 Floats = NDArray[np.float32]
+Complex = NDArray[np.complex128]
 
 NODES, LINES = 25_000, 150_000
 """What is drawn line by line at most; above that, as blocks."""
@@ -22,6 +23,7 @@ _ROUNDS = 64
 _BUDGET = 400_000  # numbers that a page is sent for all rounds together
 _CELLS = 128  # W in blocks
 _SQUARES = 256**2  # values in blocks
+_SYMMETRIC, _OTHERS, _DOTS = 600, 300, 5000  # nodes of which all eigenvalues are known within a quarter of a second
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,19 @@ def blocks(graph: Graph) -> NDArray[np.float32]:
     return (sums / (sums.max() or 1.0)).astype(np.float32)
 
 
+def sums(graph: Graph) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the rows of W sum to, and its columns; of many, the mean of each block as `blocks` has them."""
+    cells = min(graph.n, _CELLS)
+    entries = (graph.matrix if isinstance(graph, Topology) else graph.pattern).tocoo()
+    block = np.arange(graph.n) * cells // graph.n
+    count = np.bincount(block, minlength=cells)
+    row, column = (
+        np.bincount(block[index], entries.data.astype(np.float64), minlength=cells) / count
+        for index in (entries.row, entries.col)
+    )
+    return row, column
+
+
 def squares(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The values of many nodes, or where there are too many, the means of as many neighbours in number as are needed."""
     each = -(-len(values) // _SQUARES)
@@ -93,6 +108,26 @@ def squares(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values
     begins = np.arange(0, len(values), each)
     return np.add.reduceat(values, begins) / np.diff(np.append(begins, len(values)))
+
+
+def spectrum(schedule: Schedule) -> tuple[str, Complex]:
+    """All eigenvalues, if they are quick to know, and what they are of: W, or the product of a schedule's rounds."""
+    if isinstance(schedule, Topology):
+        quick = schedule.n <= (_SYMMETRIC if schedule.symmetric else _OTHERS)
+        if quick or (schedule._fourier is not None and schedule.n <= _DOTS):
+            return "eigenvalues of W", schedule.eigenvalues.astype(np.complex128)
+    elif schedule.period is not None and schedule.period <= _ROUNDS and schedule.n * schedule.period <= _OTHERS:
+        rounds = list(schedule)
+        if all(isinstance(each, Topology) for each in rounds):
+            product = np.eye(schedule.n)
+            for each in rounds:
+                product = each.matrix @ product
+            return f"eigenvalues of W{_low(schedule.period - 1)}…W₀", np.linalg.eigvals(product).astype(np.complex128)
+    return "", np.zeros(0, np.complex128)
+
+
+def _low(number: int) -> str:
+    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
 
 
 def facts(schedule: Schedule) -> list[str]:

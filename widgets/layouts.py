@@ -1,21 +1,25 @@
-"""Where to draw the nodes: as they live, on a circle, on a grid, by springs, or as a tree."""
+"""Where to draw the nodes: as they live, on a circle, on a grid, by springs, as a tree, or each on its machine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, shortest_path
 
+from ifog.errors import ArgumentError
 from ifog.topology import Graph, Schedule, draw
 
 Points = NDArray[np.float64]
 
 _PIVOTS = 24  # nodes from which the distances are known: enough to see the shape
 _ALL_PAIRS = 700  # so many nodes push each other away in no time
+_RING = 16  # nodes of a machine that have room on a circle
 
 
 def arrange(graph: Graph, pattern: sp.csr_array, kind: str) -> Points:
@@ -23,6 +27,60 @@ def arrange(graph: Graph, pattern: sp.csr_array, kind: str) -> Points:
     if graph.n == 1:
         return np.array([[0.5, 0.5]])
     return _fitted(draw.layout(graph) if kind == "natural" else LAYOUTS[kind](sp.csr_array(pattern + pattern.T)))
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Which node is on which machine."""
+
+    names: list[str]
+    of: NDArray[np.int64]
+    """The number of each node's machine."""
+
+    def nodes(self) -> list[tuple[str, NDArray[np.int64]]]:
+        """The nodes of each machine."""
+        return [(name, np.flatnonzero(self.of == k)) for k, name in enumerate(self.names)]
+
+
+def machines(given: int | Sequence[Any] | None, n: int) -> Machines:
+    """From a number of machines that share n nodes evenly, or from the machine of each node, by number or name."""
+    if given is None:
+        return Machines([], np.zeros(n, np.int64))
+    if isinstance(given, int | np.integer) and not isinstance(given, bool) and 1 <= given <= n:
+        return Machines([f"machine {k}" for k in range(int(given))], np.arange(n) * int(given) // n)
+    if not isinstance(given, list | tuple | range | np.ndarray) or len(given) != n:
+        raise ArgumentError(
+            f"machines={given!r:.60}: how many machines share the {n} nodes, from 1 to {n}, or a list with that of each node"
+        )
+    found = list(dict.fromkeys(given))
+    place = {name: k for k, name in enumerate(found)}
+    return Machines(
+        [name if isinstance(name, str) else f"machine {name}" for name in found], np.array([place[x] for x in given])
+    )
+
+
+def by_machine(machine: NDArray[np.int64]) -> Points:
+    """Each machine's nodes on a circle of their own, or filling one where they are many; the machines side by side."""
+    count = int(machine.max()) + 1
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    places = np.zeros((len(machine), 2))
+    for k in range(count):
+        here = np.flatnonzero(machine == k)
+        places[here] = _round(len(here)) + np.array([k % columns, k // columns])
+    places += [0.5, 0.5 + (columns - rows) / 2]
+    return places / columns
+
+
+def _round(n: int) -> Points:
+    """So many points on a circle, or if they are many, in one as sunflowers have their seeds."""
+    if n == 1:
+        return np.zeros((1, 2))
+    if n <= _RING:
+        return 0.33 * _circle_of(n)
+    k = np.arange(n)
+    angle, far = k * math.pi * (3 - math.sqrt(5)), 0.38 * np.sqrt((k + 0.5) / n)
+    return np.column_stack([far * np.cos(angle), far * np.sin(angle)])
 
 
 def all_edges(schedule: Schedule, rounds: int) -> sp.csr_array:
@@ -34,7 +92,11 @@ def all_edges(schedule: Schedule, rounds: int) -> sp.csr_array:
 
 
 def _circle(both: sp.csr_array) -> Points:
-    angle = 2 * np.pi * np.arange(both.shape[0]) / both.shape[0]
+    return _circle_of(both.shape[0])
+
+
+def _circle_of(n: int) -> Points:
+    angle = 2 * np.pi * np.arange(n) / n
     return np.column_stack([np.sin(angle), -np.cos(angle)])
 
 

@@ -98,7 +98,9 @@ class LiveWidget(anywidget.AnyWidget):
         if alone is None:
             return picture.page(self._label, drawing)
         told = [messages.pack(message) for message in alone]
-        return picture.living_page(self._label, drawing, str(self._esm), str(self._css), told)
+        return picture.living_page(
+            self._label, drawing, esm=str(self._esm), css=str(self._css), start=told, presentation=bool(self.presentation)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write a `snapshot` to a file, whose ending says its form: .svg, .png or .html."""

@@ -45,6 +45,10 @@ class Graph:
     lit: Whole  # a, b of the lines of round 0, of round 1 …
     weights: Floats  # W[b, a], W[a, b] of each of them
     own: Floats  # the diagonal of W of round 0, of round 1 …
+    machines: list[str]  # names; none if nobody has said which node is where
+    machine: Whole  # the machine of each node
+    spectrum: str  # what the eigenvalues are of
+    eigenvalues: Floats  # real and imaginary part of each; none if they would take long
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,12 @@ class Values:
 
     low: float
     high: float
-    round: int  # −1: none
+    log: bool  # whether they are powers of ten
+    what: str  # what they are; empty if nobody has said
+    choices: list[str]  # what else could be shown
+    names: list[str]  # of states, if the values are their numbers
+    round: int  # −1: none; of a schedule that repeats, within its period
+    count: int  # the round as it is counted
     values: Floats
     lit: Whole  # the lines of that round if `Graph` did not have it; else empty, like the next two
     weights: Floats
@@ -236,6 +245,7 @@ class Arrange:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class Do:
     """Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none)."""
 
@@ -249,6 +259,12 @@ class Turned:
 
     at: list[int]
     turn: int
+=======
+class Colour:
+    """The nodes shall be coloured by something else."""
+
+    what: str
+>>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 
 
 @dataclass(frozen=True)
@@ -259,8 +275,13 @@ class Watched:
     held: bool
 
 
+<<<<<<< HEAD
 TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture)
 FROM_THE_PAGE = (Edit, Moved, Arrange, Do, Turned, Watched)
+=======
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Watched)
+>>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

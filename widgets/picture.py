@@ -58,25 +58,33 @@ def page(label: str, drawing: str) -> str:
     return _page(label, drawing)
 
 
-def living_page(label: str, drawing: str, esm: str, css: str, start: Sequence[tuple[dict[str, Any], list[bytes]]]) -> str:
+def living_page(
+    label: str,
+    drawing: str,
+    *,
+    esm: str,
+    css: str,
+    start: Sequence[tuple[dict[str, Any], list[bytes]]],
+    presentation: bool,
+) -> str:
     """A page on which a widget lives without Python: what its page was told is in it, and nobody answers."""
     said = [{"content": content, "buffers": [_coded(buffer) for buffer in buffers]} for content, buffers in start]
     image = f'<noscript><img alt="{escape(label)}" src="data:image/svg+xml;base64,{_coded(drawing.encode())}"></noscript>'
-    data = json.dumps(said).replace("</", "<\\/")
+    data = json.dumps({"start": said, "presentation": presentation}).replace("</", "<\\/")
     module = f"data:text/javascript;base64,{_coded(esm.encode())}"
     return _page(
         label,
-        f'<style>{css}</style><div id="widget"></div>{image}<script type="application/json" id="start">{data}</script>'
+        f'<style>{css}</style><div id="widget"></div>{image}<script type="application/json" id="traits">{data}</script>'
         f'<script type="module">import widget from "{module}";{_ALONE}</script>',
     )
 
 
 _ALONE = """
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-const start = JSON.parse(document.getElementById("start").textContent);
-for (const message of start) message.buffers = message.buffers.map(bytes);
+const traits = JSON.parse(document.getElementById("traits").textContent);
+for (const message of traits.start) message.buffers = message.buffers.map(bytes);
 const nothing = () => undefined;
-const model = { get: (name) => (name === "start" ? start : undefined), on: nothing, off: nothing, send: nothing };
+const model = { get: (name) => traits[name], on: nothing, off: nothing, send: nothing };
 widget.initialize({ model });
 widget.render({ model, el: document.getElementById("widget") });
 """

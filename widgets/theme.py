@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDING = 1e-5  # a sum of numbers of four bytes may be so far off
 _SHARED = json.loads((Path(__file__).parent / "theme.json").read_text())
 
 CATEGORIES: list[str] = _SHARED["categories"]
@@ -19,7 +20,25 @@ UNKNOWN: str = _SHARED["unknown"]
 BLUE, GREY, INK = "#0072B2", "#7d828c", "#3b424b"
 FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-_STOPS = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in VIRIDIS], dtype=np.float64)
+
+def channels(colour: str) -> list[int]:
+    """Red, green and blue of #rrggbb."""
+    return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+
+_STOPS = np.array([channels(colour) for colour in VIRIDIS], dtype=np.float64)
+MORE, LESS = _SHARED["more"], _SHARED["less"]
+"""The colours of what sums to more than one, and to less."""
+
+
+def deviations(sums: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The colours of sums: hardly seen where they are one, full where they are off by a half."""
+    off = np.clip(2 * np.abs(sums - 1), 0, 1)
+    seen = off > _ROUNDING
+    rgba = np.empty((*sums.shape, 4), np.uint8)
+    rgba[..., :3] = np.where(seen[..., None], np.where((sums > 1)[..., None], channels(MORE), channels(LESS)), channels(GREY))
+    rgba[..., 3] = np.where(seen, 80 + 175 * off, 60)
+    return rgba
 
 
 def limits(values: NDArray[np.float64] | None) -> tuple[float, float]:
@@ -35,7 +54,7 @@ def pixels(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.u
     rgba = np.full((len(values), 4), 255, np.uint8)
     for k in range(3):
         rgba[:, k] = np.round(np.interp(share, np.arange(len(VIRIDIS)), _STOPS[:, k]))
-    rgba[~known, :3] = [int(UNKNOWN[k : k + 2], 16) for k in (1, 3, 5)]
+    rgba[~known, :3] = channels(UNKNOWN)
     return rgba
 
 

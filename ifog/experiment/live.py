@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from ..problems import Problem
     from ..topology import Schedule
 
 _OVER = ("done", "stopped", "failed")
@@ -86,6 +87,11 @@ class Run:
             )
         x: torch.Tensor = self._state()["x"]
         return x
+
+    @property
+    def problem(self) -> Problem | None:
+        """What it works on; None where that is not here."""
+        return None if self._experiment is None else self._experiment.steps.problem
 
     @property
     def over(self) -> bool:

@@ -1,5 +1,8 @@
 """What a person sees and does, in a real JupyterLab; pictures of it go to build/screenshots."""
 
+import base64
+
+import nbconvert
 import nbformat
 import pytest
 from lab import Notebook, chromium, jupyter_lab, skip_without_a_browser
@@ -143,6 +146,41 @@ def test_a_network_lives(lab, page):
     assert page.troubles == []
 
 
+FOLLOWED = [
+    "import ifog\nfrom ifog.widgets import Network",
+    "run = ifog.run('gradient_tracking', 'least_squares', n=16, topology='ring', steps=10**9, lr=0.002, wait=False)\n"
+    "network = Network(run, machines=4)\nnetwork",
+    "network",
+]
+
+
+def test_a_run_is_seen_and_steered_in_its_network(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "followed.ipynb", FOLLOWED)
+    notebook.run_all()
+    widgets = page.locator(".ifog-network")
+    widgets.nth(1).wait_for()  # displayed twice
+    widget = widgets.first
+    before = frames(widget)
+    page.wait_for_timeout(1000)
+    assert frames(widget) > before + 10
+    notebook.picture("network-of-a-run")
+    assert widget.get_by_label("colour", exact=True).last.input_value() == "disagreement"
+    widget.get_by_label("colour", exact=True).last.select_option("loss")
+    notebook.until("network._colouring.what == 'loss'")
+
+    widget.get_by_role("button", name="drag from node to node for an edge").click()
+    drag(page, at_node(notebook, widget, 0), at_node(notebook, widget, 6))
+    notebook.until("run.topology.messages == 34 and run.marks")
+    page.get_by_text("metropolis(drawn)").nth(1).wait_for()  # both views show it
+    notebook.ask("str(run.stop())")
+    notebook.until("run.over")
+    notebook.ask("str(network.close())")
+    widgets.first.wait_for(state="detached")
+    assert notebook.ask("list(network._bundle()[0])") == ["text/plain", "image/png"]
+    assert page.troubles == []
+
+
 CURVES = [
     "import ifog\nfrom ifog.widgets import Convergence",
     "def start(method, topology, **options):\n"
@@ -213,10 +251,16 @@ def test_curves_grow_bend_and_stay(lab, page):
 
 def test_without_a_kernel_the_picture_is_shown(lab, page):
     folder, address = lab
-    bundle = Network(ring(12), values=range(12))._repr_mimebundle_()[0]
-    output = nbformat.v4.new_output("display_data", data=bundle)
+    data, metadata = Network(ring(12), values=range(12))._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
     notebook = Notebook(page, address, folder / "saved.ipynb", ["'a saved picture'"], outputs=[output])
     picture = page.locator(".jp-OutputArea-output img")
     picture.wait_for()
-    assert picture.evaluate("image => image.naturalWidth") == 660
+    notebook.save()
+    stored = nbformat.read(notebook.path, 4)
+    page_of, _ = nbconvert.HTMLExporter().from_notebook_node(stored)
+    assert f"data:image/png;base64,{data['image/png']}" in page_of.replace("\n", "")
+    _, files = nbconvert.LatexExporter().from_notebook_node(stored)
+    assert [base64.b64encode(content).decode() for content in files["outputs"].values()] == [data["image/png"]]
+    assert picture.evaluate("image => [image.naturalWidth, image.width]") == [1320, 660]
     notebook.picture("saved")

@@ -10,9 +10,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
+import ifog
 from ifog import topology as t
 from ifog.errors import ArgumentError, TopologyError
-from ifog.widgets import Network, drawing, layouts, messages, picture
+from ifog.experiment import Run
+from ifog.widgets import Network, drawing, layouts, messages, picture, theme
 from ifog.widgets.live import Sender
 
 SHOWN = [
@@ -87,16 +89,17 @@ def test_springs_put_neighbours_side_by_side():
 def test_values_are_floats_of_four_bytes_each():
     network = Network(t.ring(8), values=range(8))
     _, (content, buffers) = network._everything()
-    assert content == {"type": "values", "low": 0.0, "high": 7.0, "round": -1}
+    shown = {"low": 0.0, "high": 7.0, "log": False, "what": "", "choices": [], "names": [], "round": -1, "count": -1}
+    assert content == {"type": "values", **shown}
     assert np.frombuffer(buffers[0], np.float32).tolist() == list(range(8))
 
 
 def test_colours_reach_over_all_that_was_shown_unless_told_otherwise():
     network = Network(t.ring(3), values=[0, 1, 2])
     network.show([5, np.nan, np.inf])
-    assert network._limits == (0.0, 5.0)
+    assert network._colouring.limits == (0.0, 5.0)
     network.show([0, 0, 0], low=-1, high=1)
-    assert network._limits == (-1.0, 1.0)
+    assert network._colouring.limits == (-1.0, 1.0)
 
 
 def test_a_round_that_the_page_does_not_have_travels_with_its_values():
@@ -109,6 +112,140 @@ def test_a_round_that_the_page_does_not_have_travels_with_its_values():
     assert set(map(tuple, values.lit.reshape(-1, 2).tolist())) == expected
     network.show(np.zeros(8), round=3)
     assert len(sent(network)[-1].lit) == 0
+
+
+# ---- states, machines, spectrum ------------------------------------------------------------------------------------------
+
+
+def test_states_keep_their_colours():
+    network = Network(t.ring(3), values=["busy", "idle", "busy"])
+    network.show(["failed", "idle", "busy"])
+    values = sent(network)[-1]
+    assert values.names == ["busy", "idle", "failed"]
+    assert values.values.tolist() == [2, 1, 0]
+    picture = network.snapshot()
+    assert [picture.count(f'r="9.0" fill="{colour}"') for colour in theme.CATEGORIES[:3]] == [1, 1, 1]
+    network.show([1, 2, 3])
+    assert sent(network)[-1].names == []
+
+
+@pytest.mark.parametrize(
+    "given", [3, [0, 0, 1, 1, 2, 2], ["a", "b", "c", "a", "b", "c"], np.array([7, 7, 7, 7, 9, 8])], ids=str
+)
+def test_nodes_of_a_machine_lie_together(given):
+    network = Network(t.ring(6), machines=given)
+    (graph,) = sent(network)
+    assert (graph.layout, graph.layouts[-1]) == ("by machine", "by machine")
+    assert len(graph.machines) == 3
+    assert (network._places >= 0).all()
+    assert (network._places <= 1).all()
+    distances = np.linalg.norm(network._places[:, None] - network._places, axis=2)
+    together = graph.machine[:, None] == graph.machine
+    assert distances[together].max() < 0.4 < distances[~together].max()
+    for name in graph.machines:
+        assert f">{name}</text>" in network.snapshot()
+
+
+def test_drawn_nodes_belong_to_the_nearest_machine():
+    network = Network(t.ring(4), machines=["left", "left", "right", "right"])
+    edit(network, "add_node", x=float(network._places[2, 0]), y=float(network._places[2, 1]))
+    edit(network, "remove_node", 0)
+    (graph,) = sent(network)
+    assert [graph.machines[k] for k in graph.machine] == ["left", "right", "right", "right"]
+    network.topology = t.ring(9)
+    assert sent(network)[0].machines == []
+
+
+@pytest.mark.parametrize("schedule", SHOWN, ids=lambda schedule: schedule.label)
+def test_the_disc_has_all_eigenvalues_of_a_period(schedule):
+    (graph,) = sent(Network(schedule))
+    found = graph.eigenvalues.reshape(-1, 2) @ [1, 1j]
+    if isinstance(schedule[0], t.Topology) and schedule.period:
+        product = np.linalg.multi_dot(
+            [np.eye(schedule.n), *(schedule[k].W for k in reversed(range(schedule.period))), np.eye(schedule.n)]
+        )
+        for power in (1, 2, 3):  # traces of powers: eigenvalues come in no order, and multiple ones are ill conditioned
+            assert (found**power).sum() == pytest.approx(np.trace(np.linalg.matrix_power(product, power)), abs=1e-4)
+    else:
+        assert (graph.spectrum, len(found)) == ("", 0)
+
+
+def test_what_rows_and_columns_sum_to_is_seen():
+    rows, columns = drawing.sums(t.push(t.star(4)))
+    W = t.push(t.star(4)).W
+    np.testing.assert_allclose(rows, W.sum(1))
+    np.testing.assert_allclose(columns, W.sum(0))
+    less, one, more = theme.deviations(np.array([0.5, 1 + 1e-9, 1.7]))
+    assert [less[:3].tolist(), more[:3].tolist()] == [theme.channels(theme.LESS), theme.channels(theme.MORE)]
+    assert one[3] < 80 < less[3]
+    assert drawing.sums(t.ring(1000))[0] == pytest.approx(np.ones(128))
+
+
+# ---- following a run -------------------------------------------------------------------------------------------------------
+
+
+def wait_until(true, seconds=20):
+    deadline = time.perf_counter() + seconds
+    while not true():
+        assert time.perf_counter() < deadline
+        time.sleep(0.01)
+
+
+def test_a_run_colours_its_nodes_until_its_end():
+    run = ifog.run("gradient_tracking", "least_squares", n=9, topology="ring", steps=200, lr=0.02)
+    network = Network(run)
+    graph, values = sent(network)
+    assert graph.title == "ring(9)"
+    assert (values.what, values.log, values.round, values.count) == ("disagreement", True, 0, 200)
+    assert values.choices == ["value", "disagreement", "error", "loss"]
+    expected = {
+        "value": run.x.norm(dim=1),
+        "disagreement": (run.x - run.x.mean(0)).norm(dim=1).log10(),
+        "error": (run.x - run.problem.optimum).norm(dim=1).log10(),
+        "loss": run.problem.loss(run.x, range(9)),
+    }
+    for what, numbers in expected.items():
+        say(network, messages.Colour(what))
+        np.testing.assert_allclose(sent(network)[-1].values, numbers, rtol=1e-5)
+    network.follow(run, "loss")
+    assert sent(network)[-1].what == "loss"
+    say(network, messages.Colour("weather"))
+    assert sent(network)[-1].what == "loss"
+
+
+def test_an_edge_drawn_is_an_edge_of_the_run_that_is_followed():
+    run = ifog.run("dgd", "quadratic", n=6, topology="ring", steps=10**9, lr=0.05, wait=False)
+    network = Network(run)
+    try:
+        say(network, messages.Moved(network._version, 2, 0.1, 0.2))
+        edit(network, "add_edge", 0, 3)
+        wait_until(lambda: network.topology.messages == 14)
+        assert run.topology is network.topology
+        assert network._places[2].tolist() == [0.1, 0.2]
+        wait_until(lambda: run.marks)
+        edit(network, "add_node", x=0.5, y=0.5)  # which no run can do
+        assert "6" in sent(network)[0].note
+        assert network.topology.n == 6
+        run.topology = "complete"
+        wait_until(lambda: network.topology.messages == 30)
+    finally:
+        run.stop()
+        run.wait()
+    wait_until(lambda: network._colouring.round == run.iteration)
+    edit(network, "remove_edge", 0, 3)  # now it is over, and only the drawing changes
+    assert (network.topology.messages, run.topology.messages) == (28, 30)
+
+
+def test_only_runs_that_fit_are_followed():
+    run = ifog.run("dgd", "quadratic", n=4, topology="ring", steps=1, lr=0.05)
+    with pytest.raises(ArgumentError, match="has 4 nodes, and 5 are drawn"):
+        Network(t.ring(5)).follow(run)
+    with pytest.raises(ArgumentError, match="colour='weather': of dgd on ring\\(4\\) it can be 'value', 'disagreement'"):
+        Network(run).follow(run, "weather")
+    with pytest.raises(ArgumentError, match="is no run"):
+        Network(t.ring(4)).follow(t.ring(4))
+    with pytest.raises(ArgumentError, match="has no topology yet"):
+        Network(Run("later", 10))
 
 
 # ---- how seldom --------------------------------------------------------------------------------------------------------
@@ -195,12 +332,12 @@ def test_nodes_come_with_their_place_and_go_with_their_edges():
     assert network.topology.n == 6
     assert not network.topology.connected
     assert network._places[5].tolist() == [0.25, 0.75]
-    assert np.isnan(network._values[5])
+    assert np.isnan(network._colouring.values[5])
     edit(network, "add_edge", 5, 0)
     assert network.topology.connected
     edit(network, "remove_node", 2)
     assert network.topology.n == 5
-    assert network._values.tolist()[:4] == [0, 1, 3, 4]
+    assert network._colouring.values.tolist()[:4] == [0, 1, 3, 4]
     assert sorted(map(tuple, network.topology.edges.tolist())) == sorted(
         [(0, 1), (1, 0), (2, 3), (3, 2), (3, 0), (0, 3), (4, 0), (0, 4)]
     )
@@ -350,8 +487,10 @@ def test_what_cannot_be_shown_is_refused_with_a_reason():
     with pytest.raises(ArgumentError, match=r"shape \(3,\): one number for each of the 8 nodes of ring\(8\)"):
         Network(t.ring(8), values=[1, 2, 3])
     network = Network(t.ring(8))
-    with pytest.raises(ArgumentError, match="one number for each"):
-        network.show(["a"] * 8)
+    with pytest.raises(ArgumentError, match="one number, or the name of a state, for each of the 8 nodes"):
+        network.show(["a"] * 7)
+    with pytest.raises(ArgumentError, match="there are 9 states, and colours for 8"):
+        Network(t.ring(9), values=list("abcdefghi"))
     with pytest.raises(ArgumentError, match="one number for each"):
         network.show(3)
     for wrong in (-1, 1.5, True):
@@ -359,3 +498,10 @@ def test_what_cannot_be_shown_is_refused_with_a_reason():
             network.show(np.zeros(8), round=wrong)
     with pytest.raises(ArgumentError, match="layout='upside down': one of 'natural', 'circle'"):
         Network(t.ring(8), layout="upside down")
+    with pytest.raises(ArgumentError, match="layout='by machine': one of 'natural'"):
+        Network(t.ring(8), layout="by machine")  # nobody has said which node is where
+    for wrong in (0, 9, True, [0, 1], "one"):
+        with pytest.raises(
+            ArgumentError, match=r"machines=.*: how many machines share the 8 nodes, from 1 to 8, or a list with"
+        ):
+            Network(t.ring(8), machines=wrong)

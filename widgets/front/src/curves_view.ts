@@ -1,6 +1,6 @@
 // One view of curves: uPlot draws them, the controls and the legend are around it.
 import uPlot from "uplot";
-import { Frames, button, make, select } from "./dom";
+import { Frames, button, make, options, select } from "./dom";
 import { type CurvesState, decades } from "./curves_state";
 import { CATEGORIES, DASHES, type Theme, readTheme, short, watchTheme } from "./theme";
 
@@ -22,6 +22,8 @@ export function amount(value: number): string {
   }
   return short(value);
 }
+
+const withChosen = (names: string[], chosen: string) => (names.includes(chosen) ? names : [chosen, ...names]);
 
 export class CurvesView {
   private plot: uPlot | null = null;
@@ -96,14 +98,6 @@ export class CurvesView {
     this.painter.ask();
   }
 
-  private options(target: HTMLSelectElement, names: string[], chosen: string): void {
-    const all = names.includes(chosen) ? names : [chosen, ...names];
-    if ([...target.options].map((option) => option.value).join() !== all.join()) {
-      target.replaceChildren(...all.map((value) => make("option", { value }, value)));
-    }
-    target.value = chosen;
-  }
-
   // ---- drawing -------------------------------------------------------------------------------------------------------
 
   private draw(): void {
@@ -111,8 +105,8 @@ export class CurvesView {
     const lines = state.runs.map((_, run) => state.line(run));
     const something = lines.some(([, ys]) => ys.some((value) => value !== null));
     this.empty.hidden = something;
-    this.options(this.y, state.metrics, state.y);
-    this.options(this.x, state.axes, state.x);
+    options(this.y, withChosen(state.metrics, state.y), state.y);
+    options(this.x, withChosen(state.axes, state.x), state.x);
     this.log.setAttribute("aria-pressed", String(state.log));
     this.writeLegend();
     this.updates += 1;

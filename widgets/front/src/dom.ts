@@ -53,6 +53,14 @@ export function select(label: string, options: readonly string[], chosen: (value
   return made;
 }
 
+/** What can be chosen, and what is: written only if it is something else, so that an open list stays open. */
+export function options(target: HTMLSelectElement, names: readonly string[], chosen: string): void {
+  if ([...target.options].map((option) => option.value).join() !== names.join()) {
+    target.replaceChildren(...names.map((value) => make("option", { value }, value)));
+  }
+  if (target.value !== chosen) target.value = chosen;
+}
+
 /** A canvas as sharp as the screen, whose size follows its box. */
 export class Sheet {
   readonly canvas: HTMLCanvasElement;

@@ -61,6 +61,10 @@ export interface Graph {
   lit: Uint32Array;
   weights: Float32Array;
   own: Float32Array;
+  machines: string[];
+  machine: Uint32Array;
+  spectrum: string;
+  eigenvalues: Float32Array;
 }
 
 /** A topology with too many nodes to draw each: squares that stand for some nodes, and W in blocks. */
@@ -80,7 +84,12 @@ export interface Values {
   type: "values";
   low: number;
   high: number;
+  log: boolean;
+  what: string;
+  choices: string[];
+  names: string[];
   round: number;
+  count: number;
   values: Float32Array;
   lit: Uint32Array;
   weights: Float32Array;
@@ -175,6 +184,7 @@ export interface Arrange {
   layout: string;
 }
 
+<<<<<<< HEAD
 /** Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none). */
 export interface Do {
   type: "do";
@@ -187,6 +197,12 @@ export interface Turned {
   type: "turned";
   at: number[];
   turn: number;
+=======
+/** The nodes shall be coloured by something else. */
+export interface Colour {
+  type: "colour";
+  what: string;
+>>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 }
 
 /** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
@@ -198,11 +214,15 @@ export interface Watched {
 
 export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture;
 
+<<<<<<< HEAD
 export type FromThePage = Edit | Moved | Arrange | Do | Turned | Watched;
+=======
+export type FromThePage = Edit | Moved | Arrange | Colour | Watched;
+>>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
-  graph: { positions: Float32Array, lines: Uint32Array, ends: Uint32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array },
+  graph: { positions: Float32Array, lines: Uint32Array, ends: Uint32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array, machine: Uint32Array, eigenvalues: Float32Array },
   blocks: { shades: Float32Array },
   values: { values: Float32Array, lit: Uint32Array, weights: Float32Array, own: Float32Array },
   places: { positions: Float32Array },

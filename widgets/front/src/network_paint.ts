@@ -1,7 +1,7 @@
 // The network on a canvas: lines in few strokes, nodes colour by colour.
 import type { Camera } from "./geometry";
 import type { NetworkState, Round } from "./network_state";
-import { SHADES, type Theme, UNKNOWN, VIRIDIS, shade } from "./theme";
+import { CATEGORIES, SHADES, type Theme, UNKNOWN, VIRIDIS, shade } from "./theme";
 
 const CLASSES = 4; // of widths: one stroke for each
 const DISCS = 2.2; // pixels; smaller nodes are squares, which cost a fifth
@@ -89,18 +89,36 @@ export function paintMessages(context: Context, round: Round, positions: Float32
   context.fill();
 }
 
-export function paintNodes(context: Context, state: NetworkState, positions: Float32Array, camera: Camera, theme: Theme): void {
+/** The colours of nodes: as many as there are shades, or states, and one for what is not known. */
+class Paints {
+  readonly colours: readonly string[];
+  readonly dark: readonly boolean[]; // whether white letters are read on it
+
+  constructor(private readonly state: NetworkState) {
+    const names = state.values?.names.length;
+    this.colours = [...(names ? CATEGORIES : VIRIDIS), UNKNOWN];
+    this.dark = names ? CATEGORIES.map(() => false) : VIRIDIS.map((_, k) => k <= 0.6 * SHADES);
+  }
+
+  of(values: Float32Array, node: number): number {
+    const shown = this.state.values;
+    if (!shown) return SHADES / 3;
+    const unknown = this.colours.length - 1;
+    if (shown.names.length) return values[node] >= 0 ? values[node] % unknown : unknown;
+    const k = shade(values[node], shown.low, shown.high);
+    return k < 0 ? unknown : k;
+  }
+}
+
+export function paintNodes(context: Context, state: NetworkState, positions: Float32Array, values: Float32Array, camera: Camera, theme: Theme): void {
   const n = state.graph!.n;
   const radius = camera.radius(n);
-  const values = state.values;
-  const buckets: number[][] = Array.from({ length: SHADES + 1 }, () => []);
-  for (let i = 0; i < n; i++) {
-    const k = values ? shade(values.values[i], values.low, values.high) : SHADES / 3;
-    buckets[k < 0 ? SHADES : Math.floor(k)].push(i);
-  }
+  const paints = new Paints(state);
+  const buckets: number[][] = paints.colours.map(() => []);
+  for (let i = 0; i < n; i++) buckets[Math.floor(paints.of(values, i))].push(i);
   buckets.forEach((nodes, k) => {
     if (!nodes.length) return;
-    context.fillStyle = k === SHADES ? UNKNOWN : VIRIDIS[k];
+    context.fillStyle = paints.colours[k];
     if (radius < DISCS) {
       for (const i of nodes) {
         context.fillRect(camera.toX(positions[2 * i]) - radius, camera.toY(positions[2 * i + 1]) - radius, 2 * radius, 2 * radius);
@@ -120,17 +138,40 @@ export function paintNodes(context: Context, state: NetworkState, positions: Flo
       context.stroke();
     }
   });
-  if (radius >= 9) paintNumbers(context, state, positions, camera, radius, theme);
-}
-
-function paintNumbers(context: Context, state: NetworkState, positions: Float32Array, camera: Camera, radius: number, theme: Theme): void {
-  const values = state.values;
-  context.font = `600 ${Math.min(radius, 13)}px ${theme.font}`;
+  if (radius < 9) return;
+  context.font = `600 ${Math.min(radius, theme.size)}px ${theme.font}`;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  for (let i = 0; 2 * i < positions.length; i++) {
-    const k = values ? shade(values.values[i], values.low, values.high) : SHADES / 3;
-    context.fillStyle = k < 0 || k > 0.6 * SHADES ? "#111" : "#fff";
+  for (let i = 0; i < n; i++) {
+    context.fillStyle = paints.dark[Math.floor(paints.of(values, i))] ? "#fff" : "#111";
     context.fillText(String(i), camera.toX(positions[2 * i]), camera.toY(positions[2 * i + 1]) + 0.5);
   }
+}
+
+/** The machines around their nodes. */
+export function paintMachines(context: Context, state: NetworkState, positions: Float32Array, camera: Camera, theme: Theme): void {
+  const { machines, machine, n } = state.graph!;
+  machines.forEach((name, k) => {
+    let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity];
+    const each = (see: (x: number, y: number) => void) => {
+      for (let i = 0; i < n; i++) if (machine[i] === k) see(camera.toX(positions[2 * i]), camera.toY(positions[2 * i + 1]));
+    };
+    each((x, y) => ([left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)]));
+    if (left > right) return;
+    const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    let far = 0;
+    each((u, v) => (far = Math.max(far, Math.hypot(u - x, v - y))));
+    far += camera.radius(n) + 8;
+    context.beginPath();
+    context.arc(x, y, far, 0, 2 * Math.PI);
+    [context.fillStyle, context.strokeStyle, context.lineWidth] = [theme.faint, theme.faint, 1];
+    context.globalAlpha = 0.1;
+    context.fill();
+    context.globalAlpha = 0.5;
+    context.stroke();
+    context.globalAlpha = 1;
+    [context.fillStyle, context.textAlign, context.textBaseline] = [theme.ink, "center", "bottom"];
+    context.font = `${0.9 * theme.size}px ${theme.font}`;
+    context.fillText(name, x, Math.max(y - far - 2, 1.2 * theme.size));
+  });
 }

@@ -1,6 +1,8 @@
 // What a network shows, for all its views: pure state, no drawing.
 import type { Blocks, Graph, Places, ToThePage, Values } from "./messages";
 
+const FADE = 250; // milliseconds at most from one value's colour to the next
+
 /** A round of communication. */
 export interface Round {
   count: number;
@@ -18,6 +20,10 @@ export class NetworkState {
   graph: Graph | null = null;
   blocks: Blocks | null = null;
   values: Values | null = null;
+  /** The values before these, from which the colours go over to them, and how long that may take. */
+  before: Float32Array | null = null;
+  pace = 0;
+  came = 0;
   positions: Float32Array = new Float32Array();
   /** Where nodes come from while a layout changes, and when that began. */
   from: Float32Array | null = null;
@@ -86,6 +92,14 @@ export class NetworkState {
     return [NaN, NaN];
   }
 
+  /** The values on their way from the last ones, as they are now, and whether they have arrived. */
+  faded(now: number): { values: Float32Array; share: number } {
+    const { values, before, pace } = this;
+    const share = before && pace > 0 ? Math.min(1, Math.max(0, (now - this.came) / pace)) : 1;
+    if (!values || share === 1) return { values: values?.values ?? new Float32Array(), share: 1 };
+    return { values: values.values.map((value, k) => before![k] + share * (value - before![k])), share };
+  }
+
   joined(a: number, b: number): boolean {
     const [there, back] = this.weightsBetween(a, b);
     return !Number.isNaN(there) || (!this.graph!.directed && !Number.isNaN(back));
@@ -117,6 +131,10 @@ export class NetworkState {
 
   private takeValues(values: Values): void {
     if (this.graph && values.values.length !== this.graph.n) return; // of a topology that is no longer drawn
+    const last = this.values;
+    const alike = last && last.values.length === values.values.length && last.what === values.what && !values.names.length;
+    const now = performance.now();
+    [this.before, this.pace, this.came] = [alike ? last.values : null, Math.min(FADE, now - this.came), now];
     this.values = values;
     if (values.round >= 0 && values.round !== this.round) {
       [this.round, this.playing] = [values.round, false];

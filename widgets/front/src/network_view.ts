@@ -1,17 +1,20 @@
 // One view of a network: the controls around it, and when what is painted anew.
-import { Frames, Sheet, button, icon, make, select } from "./dom";
+import { paintDisc } from "./disc";
+import { Frames, Sheet, button, icon, make, options, select } from "./dom";
 import { Camera } from "./geometry";
 import { HeatMap } from "./heatmap";
-import type { Arrange, FromThePage } from "./messages";
+import type { Arrange, Colour, FromThePage } from "./messages";
 import { Hands } from "./network_mouse";
-import { paintArrows, paintGround, paintMessages, paintNodes, paintRound } from "./network_paint";
+import { paintArrows, paintGround, paintMachines, paintMessages, paintNodes, paintRound } from "./network_paint";
 import type { Change, NetworkState, Tool } from "./network_state";
-import { type Theme, UNKNOWN_RGB, VIRIDIS, VIRIDIS_RGB, calm, readTheme, shade, short, watchTheme } from "./theme";
+import { CATEGORIES, type Theme, UNKNOWN_RGB, VIRIDIS, VIRIDIS_RGB, calm, readTheme, shade, short, watchTheme } from "./theme";
 
 const GLIDE = 450; // milliseconds from one layout to the next
 const MANY = 12_000; // lines; so many are painted again only when the hand rests
 const RESTS = 150; // milliseconds
 const ARROWS = 200; // nodes; more have no room for heads
+const FADING = 5000; // nodes; of more, colours change at once
+const SLOW = 100; // milliseconds from one round to the next in which messages are seen to travel
 const TOOLS: [Tool, string, string][] = [
   ["move", "Move", "drag nodes; drag the background to pan"],
   ["add", "Add", "click for a node; drag from node to node for an edge"],
@@ -27,6 +30,7 @@ export class NetworkView {
   private resting: ReturnType<typeof setTimeout> | undefined;
   private readonly map = new HeatMap();
   private mapIsOld = true;
+  private besideIsOld = true; // W or the disc, or what is marked there
   private glideBegan = 0;
   private shown: Float32Array = new Float32Array();
   private before = 0;
@@ -47,6 +51,11 @@ export class NetworkView {
   private readonly side = make("div", { class: "ifog-side" });
   private readonly mapBox = make("div", { class: "ifog-map" });
   private readonly scale = make("div", { class: "ifog-scale" });
+  private readonly discBox = make("div", { class: "ifog-disc" });
+  private readonly discLabel = make("span", { class: "ifog-soft" });
+  private readonly disc = make("div", { class: "ifog-eigen" }, this.discBox, this.discLabel);
+  private readonly colour = select("colour", [], (what) => this.send({ type: "colour", what } satisfies Colour));
+  private readonly colours = make("label", {}, "colour", this.colour);
   private readonly title = make("span", { class: "ifog-title" });
   private readonly facts = make("span", { class: "ifog-facts ifog-soft" });
   private readonly note = make("div", { class: "ifog-soft ifog-note" });
@@ -54,6 +63,7 @@ export class NetworkView {
   private readonly status = make("div", { class: "ifog-unseen", "aria-live": "polite" });
   private readonly sheet: Sheet;
   private readonly mapSheet: Sheet;
+  private readonly discSheet: Sheet;
   private readonly hands: Hands;
 
   constructor(
@@ -69,8 +79,8 @@ export class NetworkView {
     const fit = button(icon("fit"), "see everything", () => this.fit());
     this.forGraphs = [this.play, this.step, speed, layout, tools, fit]; // blocks have no use for them
     const bar = make("div", { class: "ifog-bar" }, this.play, this.step, this.count, speed, make("span", { class: "spring" }));
-    bar.append(layout, tools, fit, larger);
-    this.side.append(make("div", { class: "ifog-soft" }, "W: rows receive, columns send"), this.mapBox, this.scale);
+    bar.append(this.colours, layout, tools, fit, larger);
+    this.side.append(make("div", { class: "ifog-soft" }, "rows of W receive"), this.mapBox, this.scale, this.disc);
     this.root.append(bar, make("div", { class: "ifog-pictures" }, this.box, this.side), make("div", {}, this.title, " ", this.facts), this.note, this.tip, this.status);
     parent.append(this.root);
     this.root.classList.toggle("presentation", state.kept?.presentation ?? presentation);
@@ -81,6 +91,7 @@ export class NetworkView {
     const help = "network; arrow keys choose a node, Enter on two nodes joins or parts them, Delete removes, n adds a node";
     this.sheet = new Sheet(this.box, () => this.restyle(), { tabindex: "0", role: "application", "aria-label": help });
     this.mapSheet = new Sheet(this.mapBox, () => this.restyle(), { role: "img", "aria-label": "the weights W as a picture" });
+    this.discSheet = new Sheet(this.discBox, () => this.restyle(), { role: "img", "aria-label": "the eigenvalues on the unit disc" });
     this.hands = new Hands(this.sheet.canvas, state, this.camera, send, (text) => (this.status.textContent = text));
     this.mapSheet.canvas.addEventListener("pointermove", (event) => this.overMap(event));
     this.mapSheet.canvas.addEventListener("pointerleave", () => state.look(null));
@@ -89,6 +100,7 @@ export class NetworkView {
       watchTheme(() => this.restyle()),
       () => this.sheet.close(),
       () => this.mapSheet.close(),
+      () => this.discSheet.close(),
       () => this.painter.close(),
       () => clearTimeout(this.resting),
     ];
@@ -149,6 +161,7 @@ export class NetworkView {
     if (change === "all" || change === "places") this.groundIsOld = true;
     if (change === "moving") this.movesOn();
     if (change === "all" || change === "round") this.mapIsOld = true;
+    if (change === "all" || change === "round" || change === "spot") this.besideIsOld = true;
     if (change === "all" || change === "places") this.glideBegan = this.state.from ? performance.now() : 0;
     if (change !== "values") this.write();
     else this.writeScale();
@@ -163,7 +176,7 @@ export class NetworkView {
   }
 
   private write(): void {
-    const { graph, blocks, playing, tool, varying, round, rounds } = this.state;
+    const { graph, blocks, playing, tool } = this.state;
     const known = graph ?? blocks;
     if (!known) return;
     this.title.textContent = known.title;
@@ -171,31 +184,55 @@ export class NetworkView {
     this.note.textContent = known.note;
     this.play.replaceChildren(icon(playing ? "pause" : "play"));
     this.play.setAttribute("aria-pressed", String(playing));
-    const cycle = varying ? ` (${(round % rounds) + 1} of ${rounds})` : "";
-    this.count.textContent = graph ? `round ${round}${cycle}` : "";
+    this.writeRound();
     this.tools.forEach((each, k) => {
       each.setAttribute("aria-pressed", String(TOOLS[k][0] === tool));
       each.disabled = k > 0 && !graph?.editable;
     });
     for (const control of this.forGraphs) control.hidden = !graph;
-    if (graph && this.layout.options.length !== graph.layouts.length) {
-      this.layout.replaceChildren(...graph.layouts.map((value) => make("option", { value }, value)));
-    }
-    if (graph) this.layout.value = graph.layout;
+    if (graph) options(this.layout, graph.layouts, graph.layout);
+    this.disc.hidden = !graph?.spectrum;
+    this.discLabel.textContent = graph?.spectrum ?? "";
     this.root.setAttribute("aria-label", `${known.title}: ${known.facts.join(", ")}`);
     this.sheet.canvas.style.cursor = { move: "grab", add: "crosshair", remove: "not-allowed" }[tool];
     this.writeTip();
     this.writeScale();
   }
 
+  private writeRound(): void {
+    const { graph, values, round, rounds, varying } = this.state;
+    const cycle = varying ? ` (${(round % rounds) + 1} of ${rounds})` : "";
+    const count = values && values.round === round && values.count >= 0 ? values.count : round;
+    this.count.textContent = graph ? `round ${count}${cycle}` : "";
+  }
+
   private writeScale(): void {
     const values = this.state.values;
+    this.writeRound();
     this.scale.hidden = !values;
+    this.colours.hidden = !values?.choices.length;
     if (!values) return;
+    if (values.choices.length) options(this.colour, values.choices, values.what);
     this.scale.textContent = "";
+    this.scale.classList.toggle("states", values.names.length > 0);
+    if (values.names.length) {
+      for (const [k, name] of values.names.entries()) {
+        const spot = make("span", { class: "ifog-spot" });
+        spot.style.background = CATEGORIES[k % CATEGORIES.length];
+        this.scale.append(make("span", {}, spot, name));
+      }
+      return;
+    }
     const ramp = make("span", { class: "ifog-ramp", role: "img", "aria-label": "colours of the values" });
     ramp.style.background = `linear-gradient(to right, ${VIRIDIS.filter((_, k) => k % 8 === 0).join(", ")}, ${VIRIDIS.at(-1)})`;
-    this.scale.append(short(values.low), ramp, short(values.high));
+    this.scale.append(this.valued(values.low), ramp, this.valued(values.high));
+  }
+
+  /** A value as it is said: the name of a state, or a number. */
+  private valued(value: number): string {
+    const values = this.state.values!;
+    if (values.names.length) return values.names[value] ?? "unknown";
+    return short(values.log ? 10 ** value : value);
   }
 
   private writeTip(): void {
@@ -207,8 +244,10 @@ export class NetworkView {
     let at: [number, number];
     if (spot.kind === "node") {
       const { own } = this.state.current();
-      const value = values ? `\nvalue ${short(values.values[spot.node])}` : "";
-      text = `node ${spot.node}${value}${graph.weighted ? `\nown weight ${short(own[spot.node])}` : ""}`;
+      const value = values ? `\n${values.names.length ? "" : `${values.what || "value"} `}${this.valued(values.values[spot.node])}` : "";
+      const where = graph.machines.length ? ` on ${graph.machines[graph.machine[spot.node]]}` : "";
+      const sums = `row sums to ${short(this.map.rows[spot.node])}, column to ${short(this.map.columns[spot.node])}`;
+      text = `node ${spot.node}${where}${value}${graph.weighted ? `\nown weight ${short(own[spot.node])}\n${sums}` : ""}`;
       at = [this.state.positions[2 * spot.node], this.state.positions[2 * spot.node + 1]];
     } else {
       const { a, b } = spot;
@@ -277,6 +316,9 @@ export class NetworkView {
     const { context } = sheet;
     [camera.width, camera.height] = [sheet.width, sheet.height];
     const positions = this.glide(now);
+    const faded = calm() || state.graph!.n > FADING ? { values: state.values?.values ?? new Float32Array(), share: 1 } : state.faded(now);
+    if (faded.share < 1) this.painter.ask();
+    if (state.graph!.machines.length && state.graph!.layout === "by machine") paintMachines(context, state, positions, camera, theme);
     if (this.groundIsOld) this.paintGround(positions);
     this.placeGround();
     const round = state.current();
@@ -295,7 +337,8 @@ export class NetworkView {
     context.setLineDash([]);
     if (state.spot?.kind === "line") this.stroke(positions, state.spot.a, state.spot.b, theme.accent, 4);
     if (state.playing && !calm()) paintMessages(context, round, positions, camera, this.phase, theme.accent);
-    paintNodes(context, state, positions, camera, theme);
+    else if (faded.share < 1 && state.pace > SLOW) paintMessages(context, round, positions, camera, faded.share, theme.accent);
+    paintNodes(context, state, positions, faded.values, camera, theme);
     for (const node of [state.spot?.kind === "node" ? state.spot.node : -1, hands.anchor]) {
       if (node < 0) continue;
       context.beginPath();
@@ -362,15 +405,24 @@ export class NetworkView {
     sheet.context.strokeRect(left - 0.5, 7.5, side + 1, side + 1);
   }
 
+  private paintDisc(): void {
+    const { context, width, ratio } = this.discSheet;
+    if (!width) return; // hidden
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    paintDisc(context, width, this.state.graph?.eigenvalues ?? new Float32Array(), this.theme);
+  }
+
   private paintMap(): void {
     const { state, mapSheet, theme } = this;
-    if (!mapSheet.width) return;
+    if (!mapSheet.width || !this.besideIsOld) return;
+    this.besideIsOld = false;
     if (this.mapIsOld) {
       const { graph, blocks } = state;
       if (graph) this.map.ofRound(graph.n, state.current(), theme.weights);
       else if (blocks) this.map.ofBlocks(blocks.n, blocks.cells, blocks.shades, theme.weights);
       this.mapIsOld = false;
     }
+    this.paintDisc();
     const { context, width } = mapSheet;
     context.setTransform(mapSheet.ratio, 0, 0, mapSheet.ratio, 0, 0);
     context.clearRect(0, 0, width, width);

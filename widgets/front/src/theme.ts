@@ -4,6 +4,8 @@ import shared from "../../theme.json";
 export const CATEGORIES: readonly string[] = shared.categories;
 export const DASHES: readonly (readonly number[])[] = shared.dashes;
 export const UNKNOWN: string = shared.unknown;
+/** The colours of what sums to more than one, and to less. */
+export const [MORE, LESS] = [shared.more, shared.less];
 export const SHADES = 64;
 
 export interface Theme {

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Camera, lineAt, nodeAt } from "../src/geometry";
+import { sums } from "../src/heatmap";
 import type { Graph } from "../src/messages";
 import { NetworkState } from "../src/network_state";
 import { SHADES, VIRIDIS_RGB, shade, short } from "../src/theme";
 import { unpack } from "../src/wire";
 
-const NONE = { values: new Float32Array(), lit: new Uint32Array(), weights: new Float32Array(), own: new Float32Array() };
+const NONE = {
+  type: "values" as const, low: 0, high: 1, round: -1, count: -1, log: false, what: "", choices: [], names: [],
+  values: new Float32Array(), lit: new Uint32Array(), weights: new Float32Array(), own: new Float32Array(),
+};
 
 /** Four nodes; in round 0 the edges 0–1 and 2–3, in round 1 only 1 → 2. */
 function graph(changes: Partial<Graph> = {}): Graph {
@@ -19,6 +23,7 @@ function graph(changes: Partial<Graph> = {}): Graph {
     lit: Uint32Array.of(0, 1, 2, 3, 1, 2),
     weights: Float32Array.of(0.5, 0.5, 0.25, 0.25, 0.75, NaN),
     own: Float32Array.of(0.5, 0.5, 0.75, 0.75, 1, 1, 0.25, 1),
+    machines: [], machine: new Uint32Array(4), spectrum: "", eigenvalues: new Float32Array(),
     ...changes,
   };
 }
@@ -43,9 +48,9 @@ test("a round has its own lines and weights, and comes again", () => {
 test("values of another number of nodes are ignored", () => {
   const state = new NetworkState();
   state.take(graph());
-  state.take({ type: "values", low: 0, high: 1, round: -1, ...NONE, values: new Float32Array(3) });
+  state.take({ ...NONE, values: new Float32Array(3) });
   assert.equal(state.values, null);
-  state.take({ type: "values", low: 0, high: 1, round: -1, ...NONE, values: new Float32Array(4) });
+  state.take({ ...NONE, values: new Float32Array(4) });
   assert.equal(state.values!.values.length, 4);
 });
 
@@ -54,9 +59,29 @@ test("a live round is followed, and may bring lines that were not known", () => 
   state.take(graph());
   state.playing = true;
   const beyond = { lit: Uint32Array.of(0, 3), weights: Float32Array.of(0.5, 0.5), own: new Float32Array(4) };
-  state.take({ type: "values", low: 0, high: 1, round: 70, ...NONE, values: new Float32Array(4), ...beyond });
+  state.take({ ...NONE, round: 70, count: 70, values: new Float32Array(4), ...beyond });
   assert.equal(state.playing, false);
   assert.deepEqual([...state.current().pairs], [0, 3]);
+});
+
+test("rows and columns are summed as W has them", () => {
+  const state = new NetworkState();
+  state.take(graph());
+  assert.deepEqual(sums(4, state.current()).map((each) => [...each]), [[1, 1, 1, 1], [1, 1, 1, 1]]);
+  state.goTo(1); // only 1 → 2, with 0.75: row 2 and column 1
+  assert.deepEqual(sums(4, state.current()).map((each) => [...each]), [[1, 1, 1, 1], [1, 1.75, 0.25, 1]]);
+});
+
+test("colours go over to the next values as fast as these come, and states do not", () => {
+  const state = new NetworkState();
+  state.take(graph());
+  state.take({ ...NONE, values: Float32Array.of(0, 0, 0, 0) });
+  state.take({ ...NONE, values: Float32Array.of(1, 1, 1, 4) });
+  [state.came, state.pace] = [1000, 100];
+  assert.deepEqual([...state.faded(1050).values], [0.5, 0.5, 0.5, 2]);
+  assert.deepEqual([...state.faded(1200).values], [1, 1, 1, 4]);
+  state.take({ ...NONE, values: Float32Array.of(0, 1, 0, 1), names: ["busy", "idle"] });
+  assert.equal(state.faded(performance.now()).share, 1);
 });
 
 test("a topology with another number of nodes forgets values, and what was pointed at", () => {
