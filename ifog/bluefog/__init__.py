@@ -18,7 +18,8 @@ What differs, on purpose:
 - Topologies are compared between the ranks, ``set_machine_topology`` is therefore a collective.
 - Window buffers are never read half written, ``require_mutex`` or not; versions count what is accumulated too; push-sum's p
   is always kept, in float64.
-- The distributed optimizers come later: each says which lines do the same today.
+- The distributed optimizers keep the state of the one they are given, average all parameters as one vector, let every torch
+  optimizer make its own step, and leave gradients to be clipped. `ifog.learning.optimizer` has many more methods.
 """
 
 # ruff: noqa: I001  (the names in the order of BlueFog's own list)
@@ -100,14 +101,14 @@ from .timeline import timeline_context as timeline_context
 from .training import broadcast_parameters as broadcast_parameters
 from .training import allreduce_parameters as allreduce_parameters
 from .training import broadcast_optimizer_state as broadcast_optimizer_state
-from .training import CommunicationType as CommunicationType
-from .training import DistributedAdaptThenCombineOptimizer as DistributedAdaptThenCombineOptimizer
-from .training import DistributedAdaptWithCombineOptimizer as DistributedAdaptWithCombineOptimizer
-from .training import DistributedGradientAllreduceOptimizer as DistributedGradientAllreduceOptimizer
-from .training import DistributedWinPutOptimizer as DistributedWinPutOptimizer
-from .training import DistributedAllreduceOptimizer as DistributedAllreduceOptimizer
-from .training import DistributedNeighborAllreduceOptimizer as DistributedNeighborAllreduceOptimizer
-from .training import DistributedHierarchicalNeighborAllreduceOptimizer as DistributedHierarchicalNeighborAllreduceOptimizer
+from .optimizers import CommunicationType as CommunicationType
+from .optimizers import DistributedAdaptThenCombineOptimizer as DistributedAdaptThenCombineOptimizer
+from .optimizers import DistributedAdaptWithCombineOptimizer as DistributedAdaptWithCombineOptimizer
+from .optimizers import DistributedGradientAllreduceOptimizer as DistributedGradientAllreduceOptimizer
+from .optimizers import DistributedWinPutOptimizer as DistributedWinPutOptimizer
+from .optimizers import DistributedAllreduceOptimizer as DistributedAllreduceOptimizer
+from .optimizers import DistributedNeighborAllreduceOptimizer as DistributedNeighborAllreduceOptimizer
+from .optimizers import DistributedHierarchicalNeighborAllreduceOptimizer as DistributedHierarchicalNeighborAllreduceOptimizer
 from .topology_util import GetRecvWeights as GetRecvWeights
 from .topology_util import GetSendWeights as GetSendWeights
 from .topology_util import IsRegularGraph as IsRegularGraph

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..comm import api
-from ..network import Network
 from .flat import Flat, Part, Place
+from .wrapped import Closure, Way, computed
 
 BUCKET = 4 * 2**20
 """Bytes that travel together: the last layers' are on their way while the first ones' are computed."""
@@ -45,39 +45,39 @@ class Bucket:
 class Averaging:
     """Each backward pass ends with the mean of all ranks' gradients in ``p.grad``, ready to be clipped."""
 
-    def __init__(self, flat: Flat, net: Network) -> None:
-        self._net = net
-        self._size = sum(part.x.nbytes for part in flat) / net.n
+    def __init__(self, flat: Flat, n: int, averaged: Callable[[], None]) -> None:
+        self._n, self._averaged = n, averaged
         self.buckets: list[Bucket] = []
-        self._hooks = []
+        self.hooks: list[Any] = []
         for part in flat:
             for places in _grouped(part):
                 self.buckets.append(Bucket(part, places, f"gradients {len(self.buckets)}"))
         self._next = 0
         self._under_way = False
-        self._local = 0
+        self.paused = False
+        """Whether backward passes leave this rank's own gradients."""
         self.done = False
         """Whether what lies in the gradients is a mean."""
-        if net.n > 1:
+        if n > 1:
             for bucket in self.buckets:
                 for place in bucket.places:
                     tensor: Any = place.parameter
-                    self._hooks.append(tensor.register_post_accumulate_grad_hook(self._noticing(bucket, place)))
+                    self.hooks.append(tensor.register_post_accumulate_grad_hook(self._noticing(bucket, place)))
 
     @contextlib.contextmanager
     def accumulate(self) -> Iterator[None]:
         """Backward passes within it leave this rank's own gradients: the next one outside sends the sum."""
-        self._local += 1
+        before, self.paused = self.paused, True
         try:
             yield
         finally:
-            self._local -= 1
+            self.paused = before
 
     def _noticing(self, bucket: Bucket, place: Place) -> Any:
         def notice(_: nn.Parameter) -> None:
             bucket.part.gathered([place])
             self.done = False
-            if self._local:
+            if self.paused:
                 return
             if not self._under_way:
                 self._under_way, self._next = True, 0
@@ -100,7 +100,7 @@ class Averaging:
 
     def finish(self) -> None:
         """Send what has not been sent, and wait for all of it."""
-        if self._net.n == 1:
+        if self._n == 1:
             return
         if not self._under_way:
             self._next = 0
@@ -109,12 +109,36 @@ class Averaging:
                 self._send()
             for bucket in self.buckets:
                 bucket.wait()
-            n = self._net.n
-            self._net.count(2 * (n - 1), self._size)
-            self._net.traffic.note_all(2 * (n - 1), self._size)
+            self._averaged()
             self.done = True
         finally:
             self._under_way = False
+
+
+class Gradients(Way):
+    """Torch's own step with the mean of all gradients."""
+
+    def __init__(
+        self, torch_optimizer: torch.optim.Optimizer, flat: Flat, n: int, averaged: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__()
+        self._inner = torch_optimizer
+        self.averaging = Averaging(flat, n, averaged)
+
+    def hooks(self) -> list[Any]:
+        """What it has hung on the parameters."""
+        return self.averaging.hooks
+
+    def step(self, closure: Closure | None, *, late: bool) -> Any:  # noqa: ARG002
+        """One iteration."""
+        try:
+            loss = None if closure is None else computed(closure)
+            if not self.averaging.done:
+                self.averaging.finish()
+            self._inner.step()
+        finally:
+            self.averaging.done = self.begun = False
+        return loss
 
 
 def _grouped(part: Part) -> Iterator[list[Place]]:

@@ -32,10 +32,10 @@ from ..network.network import schedule_of
 from ..topology import Schedule
 from .ahead import Rehearsal, Script
 from .flat import Flat, Part
-from .gradients import Averaging
+from .gradients import Gradients
 from .ranks import begin_alike, check_alike
+from .wrapped import Closure, Way, Wrapped, check_known, computed
 
-Closure = Callable[[], Any]
 ALLREDUCE = "allreduce"
 
 
@@ -72,7 +72,7 @@ def optimizer(
     return Optimizer(torch_optimizer, model, method, topology, seed, parameters, alike=start_alike)
 
 
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(Wrapped):
     """What `optimizer` makes. Its parameter groups and its torch state are those of ``torch_optimizer``."""
 
     def __init__(
@@ -86,11 +86,7 @@ class Optimizer(torch.optim.Optimizer):
         *,
         alike: bool,
     ) -> None:
-        if not isinstance(torch_optimizer, torch.optim.Optimizer) or isinstance(torch_optimizer, Optimizer):
-            raise ArgumentError(
-                f"torch_optimizer is of type {type(torch_optimizer).__name__}: give one of torch.optim, e.g. "
-                "torch.optim.SGD(model.parameters(), lr=0.1)"
-            )
+        check_known(torch_optimizer, model)
         together = crew()
         found = None if method == ALLREDUCE else algorithms.find(method)
         if topology is None:
@@ -101,64 +97,34 @@ class Optimizer(torch.optim.Optimizer):
         self.method = found
         self.parameters = dict(parameters)
         """Those of the method; a changed one counts from the next step on, and must be changed on all ranks."""
-        self.torch_optimizer = torch_optimizer
         if found is None and parameters:
             raise ArgumentError(f"{min(parameters)}: 'allreduce' has no parameters; torch's optimizer has them all")
         if found is not None:
             _check(found, self.net, self.parameters)
-        named = {id(p): name for name, p in model.named_parameters()} if isinstance(model, nn.Module) else {}
-        _check_known(named, model, torch_optimizer)
-        names = sorted(named[id(p)] for group in torch_optimizer.param_groups for p in group["params"])
         check_alike(
             method=ALLREDUCE if found is None else found.name,
             topology=self.net.topology.label,
             seed=seed,
             parameters={name: value for name, value in parameters.items() if isinstance(value, int | float | str)},
             torch_optimizer=type(torch_optimizer).__name__,
-            model=f"{len(names)} parameters, the first of them {names[0]}",
         )
         if alike:
             begin_alike(model)
-        self.flat = Flat(model)
-        """The model's parameters as vectors."""
-        super().__init__(list(torch_optimizer.param_groups), torch_optimizer.defaults)
-        self._way: Around | Driven | Gradients
+        super().__init__(torch_optimizer, model)
         lbfgs = isinstance(torch_optimizer, torch.optim.LBFGS)
+        way: Way
         if found is None:
             if lbfgs:
                 raise ArgumentError(
                     "LBFGS with method='allreduce': it asks for as many gradients as it likes; use method='atc'"
                 )
-            self._way = Gradients(self)
+            way = Gradients(torch_optimizer, self.flat, self.net.n, self._averaged)
         elif found is algorithms.atc or (found is algorithms.dgd and not lbfgs):
-            self._way = Around(self, before=found is algorithms.dgd)
+            way = Around(torch_optimizer, self.flat, self._start_mix, before=found is algorithms.dgd)
         else:
-            self._way = Driven(self, found, script)
+            way = Driven(self, found, script)
+        self._follow(way, model)
         self._wanted: Schedule | None = None
-        model.register_forward_pre_hook(self._called)
-
-    # -------------------------------------------------------------------------------------------- what torch's one has
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of torch's optimizer: schedulers change the learning rate there."""
-        return self.torch_optimizer.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        self.torch_optimizer.param_groups = groups
-
-    @property
-    def state(self) -> Any:
-        """What torch's optimizer remembers."""
-        return self.torch_optimizer.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        """Torch's base class begins with none: what there is stays."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """As ever."""
-        self.torch_optimizer.zero_grad(set_to_none)
 
     # ---------------------------------------------------------------------------------------------------------- training
     @property
@@ -173,57 +139,32 @@ class Optimizer(torch.optim.Optimizer):
             self.method.check_topology(Network(wanted))
         self._wanted = wanted
 
-    def _called(self, model: nn.Module, inputs: Any) -> None:  # noqa: ARG002
-        """The model is about to be computed: what needs no gradient may begin."""
-        if model.training and torch.is_grad_enabled():
-            self._begin()
-
     def _begin(self) -> bool:
-        """Whether that was to be done."""
-        if self._way.begun:
-            return False
-        with torch.no_grad():
-            for part in self.flat:
-                part.check()
-            if self._wanted is not None:
-                self.net.topology, self._wanted = self._wanted, None
-                self._way.swapped()
-            self._way.begin()
-        return True
+        if self._wanted is not None and not self._way.begun:
+            self.net.topology, self._wanted = self._wanted, None
+            self._way.swapped()
+        return super()._begin()
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """One iteration of the method, on all ranks."""
+        before = self.steps
+        loss = super().step(closure)
+        if self.steps > before:
+            self.net.advance()
+        return loss
+
+    def _start_mix(self, x: Tensor) -> Any:
+        return self.net.start_mix(x.view(1, -1)) if self.net.n > 1 else None
+
+    def _averaged(self) -> None:
+        """The gradients have gone round: as much is sent as in a ring allreduce."""
+        n, size = self.net.n, sum(part.x.nbytes for part in self.flat)
+        self.net.count(2 * (n - 1), size / n)
+        self.net.traffic.note_all(2 * (n - 1), size / n)
 
     def accumulate(self) -> contextlib.AbstractContextManager[None]:
         """Within it, backward passes only add up; with ``"allreduce"`` that saves sending, otherwise it is so anyhow."""
         return self._way.averaging.accumulate() if isinstance(self._way, Gradients) else contextlib.nullcontext()
-
-    def step(self, closure: Closure | None = None) -> Any:
-        """One iteration of the method, on all ranks."""
-        late = self._begin()
-        if hasattr(self, "found_inf") and not self._scaled_well():
-            return None
-        loss = self._way.step(closure, late=late)
-        self.net.advance()
-        self.torch_optimizer.__dict__["_opt_called"] = True  # a scheduler of torch's own optimizer asks for it
-        return loss
-
-    # --------------------------------------------------------------------------------------------------------------- AMP
-    _step_supports_amp_scaling = True  # so that GradScaler lets all ranks step, or none; for the step it gives
-    found_inf: Tensor
-    grad_scale: Tensor | None
-
-    def _scaled_well(self) -> bool:
-        """Whether the gradients of all ranks are finite; then the scale of GradScaler is taken out of them."""
-        bad = self.found_inf.sum().reshape(1).float()
-        if self.net.n > 1:
-            bad = api.allreduce(bad, "sum")
-        if bad.item():
-            return False
-        if self.grad_scale is not None:
-            with torch.no_grad():
-                for group in self.param_groups:
-                    for p in group["params"]:
-                        if p.grad is not None:
-                            p.grad.div_(self.grad_scale.to(p.device))
-        return True
 
     # -------------------------------------------------------------------------------------------------- kept and taken up
     def state_dict(self) -> dict[str, Any]:
@@ -266,48 +207,16 @@ class Optimizer(torch.optim.Optimizer):
         return f"<{name} with {type(self.torch_optimizer).__name__} on {self.net!r}>"
 
 
-# --------------------------------------------------------------------------------------------------- three ways to step
-class Gradients:
-    """Torch's own step with the mean of all gradients."""
-
-    def __init__(self, owner: Optimizer) -> None:
-        self._inner = owner.torch_optimizer
-        self.averaging = Averaging(owner.flat, owner.net)
-        self.begun = False
-
-    def begin(self) -> None:
-        """Nothing is said before the gradient is there."""
-        self.begun = True
-
-    def swapped(self) -> None:
-        """It needs no topology."""
-
-    def step(self, closure: Closure | None, *, late: bool) -> Any:  # noqa: ARG002
-        """One iteration."""
-        try:
-            loss = None if closure is None else _computed(closure)
-            if not self.averaging.done:
-                self.averaging.finish()
-            self._inner.step()
-        finally:
-            self.averaging.done = self.begun = False
-        return loss
-
-    def state(self) -> list[dict[str, Tensor]]:
-        """Nothing is remembered."""
-        return []
-
-    def restore(self, state: list[dict[str, Tensor]]) -> None:
-        """Nothing."""
-
-
-class Around:
+# ------------------------------------------------------------------------------------------------------- ways to step
+class Around(Way):
     """Torch's own step, with mixing before it, x⁺ = step(W x), or after it, x⁺ = W step(x)."""
 
-    def __init__(self, owner: Optimizer, *, before: bool) -> None:
-        self._inner, self._net, self._flat, self._before = owner.torch_optimizer, owner.net, owner.flat, before
+    def __init__(
+        self, torch_optimizer: torch.optim.Optimizer, flat: Flat, start_mix: Callable[[Tensor], Any], *, before: bool
+    ) -> None:
+        super().__init__()
+        self._inner, self._flat, self._start_mix, self._before = torch_optimizer, flat, start_mix, before
         self._under_way: list[Any] = []
-        self.begun = False
 
     def begin(self) -> None:
         """Mixing that comes before the step needs no gradient."""
@@ -315,14 +224,11 @@ class Around:
         if self._before:
             self._start()
 
-    def swapped(self) -> None:
-        """It remembers nothing."""
-
     def step(self, closure: Closure | None, *, late: bool) -> Any:  # noqa: ARG002
         """One iteration."""
         try:
             if self._before:
-                loss = None if closure is None else _computed(closure)
+                loss = None if closure is None else computed(closure)
                 self._take()
                 self._inner.step()
             else:
@@ -334,27 +240,20 @@ class Around:
         return loss
 
     def _start(self) -> None:
-        if self._net.n > 1:
-            self._under_way = [self._net.start_mix(_row(part.x)) for part in self._flat]
+        self._under_way = [self._start_mix(part.x) for part in self._flat]
 
     @torch.no_grad()
     def _take(self) -> None:
-        under_way, self._under_way = self._under_way, []
-        for part, mixed in zip(self._flat, under_way, strict=False):
-            part.x.copy_(mixed.wait().view(-1))
-
-    def state(self) -> list[dict[str, Tensor]]:
-        """Nothing is remembered."""
-        return []
-
-    def restore(self, state: list[dict[str, Tensor]]) -> None:
-        """Nothing."""
+        for part, mixed in zip(self._flat, self._under_way, strict=True):
+            if mixed is not None:
+                part.x.copy_(mixed.wait().view(-1))
 
 
-class Driven:
+class Driven(Way):
     """Any method, called once an iteration for each vector of the model."""
 
     def __init__(self, owner: Optimizer, method: Method, script: Script) -> None:
+        super().__init__()
         self._owner, self._method, self._script = owner, method, script
         self._inner, self._net, self._flat = owner.torch_optimizer, owner.net, owner.flat
         options = owner.torch_optimizer.defaults
@@ -371,16 +270,11 @@ class Driven:
         self._rehearsals: list[Rehearsal] = []
         self._x: list[Tensor | None] = []
 
-    @property
-    def begun(self) -> bool:
-        """Whether this iteration's messages may be on their way."""
-        return bool(self._rehearsals)
-
     def begin(self) -> None:
         """Say what needs no gradient, and take the model where it is asked for."""
         self._given = self._parameters()
         rehearsals = [self._rehearsed(part, s) for part, s in zip(self._flat, self._memory, strict=True)]
-        self._rehearsals, self._x = rehearsals, [None] * len(rehearsals)
+        self._rehearsals, self._x, self.begun = rehearsals, [None] * len(rehearsals), True
         for i, (part, rehearsal) in enumerate(zip(self._flat, rehearsals, strict=True)):
             if rehearsal.z is not None and rehearsal.z.data_ptr() != part.x.data_ptr():
                 rehearsal.settle()  # the neighbours have read x
@@ -426,7 +320,7 @@ class Driven:
                         part.x.copy_(x)
             raise
         finally:
-            self._rehearsals, self._x = [], []
+            self._rehearsals, self._x, self.begun = [], [], False
             self._script.play(deque())
         return loss
 
@@ -453,7 +347,7 @@ class Driven:
     ) -> tuple[Any, list[Tensor]]:
         """The loss, and for each vector what the method takes for its gradient, as a row."""
         if self._plain:
-            loss = None if closure is None else _computed(closure)
+            loss = None if closure is None else computed(closure)
             with torch.no_grad():
                 slopes = [_row(self._slope(i, part)) for i, part in enumerate(self._flat)]
                 return loss, slopes if closure is None else [slope.clone() for slope in slopes]  # another may be asked for
@@ -487,7 +381,7 @@ class Driven:
         """The gradient at z of the same mini-batch, or a fresh one: as the closure gives it."""
         before = part.x.clone()
         part.x.copy_(z.view(-1))
-        _computed(closure)
+        computed(closure)
         slope = self._slope(i, part).clone()
         part.x.copy_(before)
         return _row(slope)
@@ -517,11 +411,6 @@ class Driven:
                 setattr(s, name, then[name].to(part.device).clone())
 
 
-def _computed(closure: Closure) -> Any:
-    with torch.enable_grad():
-        return closure()
-
-
 def _row(x: Tensor) -> Tensor:
     return x.view(1, -1)
 
@@ -536,24 +425,6 @@ def _check(method: Method, net: Network, parameters: Mapping[str, Any]) -> None:
     if "lr" in parameters:
         raise ArgumentError(f"lr={parameters['lr']!r}: the learning rate is torch's, as in torch.optim.SGD(…, lr=0.1)")
     method.check(net, **parameters, **({"lr": 1.0} if "lr" in method.parameters else {}))
-
-
-def _check_known(named: Mapping[int, str], model: nn.Module, torch_optimizer: torch.optim.Optimizer) -> None:
-    known = {id(p) for group in torch_optimizer.param_groups for p in group["params"]}
-    if isinstance(model, nn.Module):
-        for name, p in model.named_parameters():
-            if p.requires_grad and id(p) not in known:
-                raise ArgumentError(
-                    f"model: {name} is to be trained, but {type(torch_optimizer).__name__} does not know it: give it to the "
-                    "optimizer, or freeze it with requires_grad_(False)"
-                )
-    for g, group in enumerate(torch_optimizer.param_groups):
-        for i, p in enumerate(group["params"]):
-            if id(p) not in named:
-                raise ArgumentError(
-                    f"torch_optimizer: parameter {i} of group {g}, of shape {list(p.shape)}, is none of the model: make the "
-                    "optimizer from model.parameters()"
-                )
 
 
 def _first_difference(theirs: Any, mine: Any) -> str:

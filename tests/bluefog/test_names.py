@@ -6,7 +6,6 @@ import sys
 
 import networkx as nx
 import pytest
-import torch
 
 import ifog.bluefog as bf
 from ifog.bluefog import topology_util
@@ -178,13 +177,6 @@ def test_communication_types_have_bluefogs_values():
     }
 
 
-@pytest.mark.parametrize("name", [name for name in vars(bf) if name.startswith("Distributed")])
-def test_an_optimizer_says_that_it_comes_later_and_what_to_do_until_then(name):
-    model = torch.nn.Linear(2, 1)
-    with pytest.raises(NotImplementedError, match=r"(?s)comes with ifog's deep training.*optimizer.step\(\)"):
-        getattr(bf, name)(torch.optim.SGD(model.parameters(), lr=0.1), model)
-
-
 def test_before_init_calls_say_what_to_do():
     code = """
 import torch, ifog.bluefog as bf
@@ -196,6 +188,8 @@ x = torch.ones(1)
 calls = [bf.size, bf.rank, bf.local_size, bf.local_rank, bf.machine_size, bf.machine_rank, bf.is_homogeneous, bf.barrier]
 calls += [bf.mpi_threads_supported, bf.unified_mpi_window_model_supported, bf.set_topology, bf.suspend]
 calls += [lambda: bf.allreduce(x), lambda: bf.neighbor_allreduce(x), lambda: bf.win_create(x, "x"), lambda: bf.win_update("x")]
+m = torch.nn.Linear(1, 1)
+calls += [lambda: bf.DistributedAdaptThenCombineOptimizer(torch.optim.SGD(m.parameters()), m)]
 calls += [lambda: bf.broadcast_parameters([x], 0), lambda: bf.timeline_start_activity("x", "y")]
 for call in calls:
     try:

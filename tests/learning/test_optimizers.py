@@ -1,6 +1,7 @@
 """A torch optimizer that trains with others: alone it is the one that was given, on ranks it is the method."""
 
 import copy
+import pickle
 import warnings
 
 import mpi_programs
@@ -210,3 +211,23 @@ def test_the_state_of_another_model_or_method_is_refused_by_name():
         learning.optimizer(sgd(model), model, method="dmsgd").load_state_dict({**state, "ifog": {**state["ifog"], "n": 4}})
     with pytest.raises(ifog.ArgumentError, match="one of a torch optimizer"):
         learning.optimizer(sgd(model), model).load_state_dict(sgd(model).state_dict())
+
+
+def test_a_cell_that_is_run_again_replaces_the_optimizer():
+    model = mlp()
+    first = learning.optimizer(sgd(model), model, method="dgd")
+    second = learning.optimizer(sgd(model), model, method="allreduce")
+    train(model, second, 2)
+    assert (first.steps, second.steps) == (0, 2)
+    assert not first._way.begun
+    with pytest.raises(ifog.ArgumentError, match="another one since"):
+        first.step()
+
+
+def test_copies_of_a_model_are_plain_models():
+    model = mlp()
+    optimizer = learning.optimizer(sgd(model), model, method="dgd")
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other(X)
+        assert not optimizer._way.begun
+        assert torch.equal(vector(other), vector(model))

@@ -1,5 +1,6 @@
-"""Parameters and optimizers; the lines that stand for the optimizers that are not there yet; and activities in a timeline."""
+"""Parameters, the state of optimizers, the distributed optimizers, and activities in a timeline."""
 
+import copy
 import json
 import shutil
 import tempfile
@@ -80,60 +81,125 @@ def optimizer_state():
         assert len(set(ifog.allgather_object(repr(list(model.parameters()))))) == 1
 
 
-def lines_instead():
-    """The errors of the optimizers are to be believed: their lines do what the optimizers would."""
+def matrices():
+    """What averages the ranks in each way of communicating."""
     n = bf.size()
     bf.set_topology(topology_util.RingGraph(n))
     bf.set_machine_topology(topology_util.RingGraph(bf.machine_size()))
     W, J = averaging(bf.load_topology()).float(), torch.full((n, n), 1 / n)
     inside = torch.kron(torch.eye(bf.machine_size()), torch.full((bf.local_size(), bf.local_size()), 1 / bf.local_size()))
     H = torch.kron(averaging(bf.load_machine_topology()).float(), inside[: bf.local_size(), : bf.local_size()])
-    one, allreduce = torch.eye(n), bf.CommunicationType.allreduce
-    hierarchical, empty = bf.CommunicationType.hierarchical_neighbor_allreduce, bf.CommunicationType.empty
-    for make, of_x, of_g in (  # x⁺ = of_x x − α of_g g
+    return W, J, H, torch.eye(n)
+
+
+def gradient_at(model, batch):
+    """The gradient as one vector, made by another road than the optimizers'."""
+    twin = copy.deepcopy(model)  # whose being computed is none of the optimizer's business
+    loss = twin(batch).square().mean()
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(twin.parameters()))])
+
+
+def optimizers():
+    """x⁺ = of_x x − α of_g g, for all of them."""
+    W, J, H, one = matrices()
+    kinds = bf.CommunicationType
+    ways = [
         (bf.DistributedAdaptThenCombineOptimizer, W, W),
-        (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, allreduce), J, J),
-        (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, hierarchical), H, H),
-        (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, empty), one, one),
+        (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, kinds.allreduce), J, J),
+        (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, kinds.empty), one, one),
         (bf.DistributedAdaptWithCombineOptimizer, W, one),
-        (lambda o, m: bf.DistributedAdaptWithCombineOptimizer(o, m, communication_type=hierarchical), H, one),
         (bf.DistributedNeighborAllreduceOptimizer, W, one),
         (bf.DistributedAllreduceOptimizer, J, one),
-        (bf.DistributedHierarchicalNeighborAllreduceOptimizer, H, one),
         (bf.DistributedGradientAllreduceOptimizer, one, J),
-    ):
+    ]
+    if bf.local_size() > 1:
+        ways += [
+            (lambda o, m: bf.DistributedAdaptThenCombineOptimizer(o, m, kinds.hierarchical_neighbor_allreduce), H, H),
+            (bf.DistributedHierarchicalNeighborAllreduceOptimizer, H, one),
+        ]
+    for make, of_x, of_g in ways:
         model = Model()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        loss = model(torch.randn(8, 3)).square().mean()
-        (grad,) = [torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)])]
-        X, G = everyone(flat(model)), everyone(grad)
-        try:
-            make(optimizer, model)
-        except NotImplementedError as error:
-            lines = str(error).partition(":\n")[2]
-        run(lines, model=model, optimizer=optimizer, loss=loss)
-        assert_rows(flat(model), of_x @ X - 0.1 * of_g @ G, tolerance=1e-5)
+        momentum = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+        momentum.state[model.own]["momentum_buffer"] = torch.ones(3)  # what it remembers is kept
+        optimizer = make(momentum, model)
+        batch = torch.randn(8, 3)
+        g = gradient_at(model, batch)
+        X, G = everyone(flat(model)), everyone(g)
+        model(batch).square().mean().backward()
+        optimizer.step()
+        kept = torch.zeros_like(flat(model))
+        kept[:3] = 0.5
+        assert_rows(flat(model), of_x @ X - 0.1 * of_g @ (G + everyone(kept)), tolerance=1e-5)
 
+
+def every_other_time():
+    """num_steps_per_communication: two steps of one's own with an averaging, or two gradients for one step."""
+    W, J, _, one = matrices()
+    for make, *mixes in ((bf.DistributedAdaptThenCombineOptimizer, W, W), (bf.DistributedAllreduceOptimizer, J, one)):
+        model = Model()
+        optimizer = make(torch.optim.SGD(model.parameters(), lr=0.1), model, num_steps_per_communication=2)
+        for k in range(4):
+            batch = torch.randn(8, 3)
+            x, g = flat(model).clone(), gradient_at(model, batch)
+            X, G = everyone(x), everyone(g)
+            optimizer.zero_grad()
+            model(batch).square().mean().backward()
+            optimizer.step()
+            of_x, of_g = (one, one) if k % 2 == 0 else mixes
+            assert_rows(flat(model), of_x @ X - 0.1 * of_g @ G, tolerance=1e-5)
     model = Model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    try:
-        bf.DistributedWinPutOptimizer(optimizer, model)
-    except NotImplementedError as error:
-        once, _, lines = str(error).partition(":\n")[2].partition("\n")
-    scope = {"model": model, "optimizer": optimizer}
-    run(once, **scope, keep=scope)
+    optimizer = bf.DistributedGradientAllreduceOptimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, 2)
+    X, total = everyone(flat(model)), 0
+    for _ in range(2):
+        batch = torch.randn(8, 3)
+        total = total + everyone(gradient_at(model, batch))
+        model(batch).square().mean().backward()
+    optimizer.step()
+    assert_rows(flat(model), X - 0.1 * J @ total, tolerance=1e-5)
+
+
+def edges_of_its_own():
+    """A graph that changes before each computation of the model, and several modules at once."""
+    n, me = bf.size(), bf.rank()
+    models = [torch.nn.Linear(3, 4), torch.nn.Linear(4, 1)]
+    parameters = [p for model in models for p in model.parameters()]
+    optimizer = bf.DistributedAdaptWithCombineOptimizer(torch.optim.SGD(parameters, lr=0.0), models)
+    for away in range(1, n):
+        X = everyone(torch.cat([p.detach().flatten() for p in parameters]))
+        optimizer.self_weight = 0.5
+        optimizer.src_weights = {(me - away) % n: 0.5}
+        optimizer.dst_weights = [(me + away) % n]
+        models[1](models[0](torch.randn(2, 3))).sum().backward()
+        optimizer.step()
+        now = torch.cat([p.detach().flatten() for p in parameters])
+        assert torch.allclose(now, (X[me] + X[(me - away) % n]) / 2, atol=1e-6)
+
+
+def nobody_waits():
+    """With windows they agree after some time, each at its own pace."""
+    bf.set_topology(topology_util.RingGraph(bf.size()))
+    model = Model()
+    optimizer = bf.DistributedWinPutOptimizer(torch.optim.SGD(model.parameters(), lr=0.0), model, window_prefix="mine")
+    if bf.size() > 1:
+        assert bf.get_current_created_window_names() == ["mine.float32 parameters"]
     for _ in range(30):
-        run(lines, **scope, loss=model(torch.randn(8, 3)).square().mean())
+        optimizer.zero_grad()
+        model(torch.randn(8, 3)).square().mean().backward()
+        optimizer.step()
         bf.barrier()
     assert torch.allclose(flat(model), bf.allreduce(flat(model)), atol=1e-2)
+    optimizer.unregister_window()
+    assert bf.get_current_created_window_names() == []
 
 
-def run(lines, keep=None, **names):
-    """Indented lines, as they stand in an error."""
-    scope = {"ifog": ifog, **names}
-    exec("\n".join(line.removeprefix("    ") for line in lines.splitlines()), scope)
-    if keep is not None:
-        keep["windows"] = scope["windows"]
+def bad_optimizers():
+    model, other = Model(), torch.nn.Linear(2, 2)
+    refused(ValueError, "does not know it", bf.DistributedAdaptThenCombineOptimizer, torch.optim.SGD(other.parameters()), model)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    refused(ValueError, "num_steps_per_communication", bf.DistributedGradientAllreduceOptimizer, sgd, model, 0)
+    refused(AssertionError, "communication_type", bf.DistributedAdaptWithCombineOptimizer, sgd, model, "allreduce")
+    optimizer = bf.DistributedAdaptThenCombineOptimizer(sgd, model)
+    refused(TypeError, "set src_weights instead", setattr, optimizer, "neighbor_weights", {0: 1.0})
 
 
 def activities():
@@ -166,7 +232,11 @@ def main():
     torch.manual_seed(1 + bf.rank())
     parameters()
     optimizer_state()
-    lines_instead()
+    optimizers()
+    every_other_time()
+    edges_of_its_own()
+    nobody_waits()
+    bad_optimizers()
     activities()
     refused(ValueError, "optimizer", bf.broadcast_optimizer_state, "no optimizer", 0)
 
