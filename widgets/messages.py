@@ -245,7 +245,6 @@ class Arrange:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class Do:
     """Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none)."""
 
@@ -259,12 +258,13 @@ class Turned:
 
     at: list[int]
     turn: int
-=======
+
+
+@dataclass(frozen=True)
 class Colour:
     """The nodes shall be coloured by something else."""
 
     what: str
->>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 
 
 @dataclass(frozen=True)
@@ -275,13 +275,8 @@ class Watched:
     held: bool
 
 
-<<<<<<< HEAD
 TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Do, Turned, Watched)
-=======
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Watched)
->>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

@@ -184,7 +184,12 @@ export interface Arrange {
   layout: string;
 }
 
-<<<<<<< HEAD
+/** The nodes shall be coloured by something else. */
+export interface Colour {
+  type: "colour";
+  what: string;
+}
+
 /** Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none). */
 export interface Do {
   type: "do";
@@ -197,12 +202,6 @@ export interface Turned {
   type: "turned";
   at: number[];
   turn: number;
-=======
-/** The nodes shall be coloured by something else. */
-export interface Colour {
-  type: "colour";
-  what: string;
->>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
 }
 
 /** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
@@ -214,11 +213,7 @@ export interface Watched {
 
 export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture;
 
-<<<<<<< HEAD
-export type FromThePage = Edit | Moved | Arrange | Do | Turned | Watched;
-=======
-export type FromThePage = Edit | Moved | Arrange | Colour | Watched;
->>>>>>> 0abae00 (A network follows a run, and takes what is drawn to it; eigenvalues, sums of rows and columns, machines and states in its picture)
+export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Watched;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
