@@ -1,3 +1,4 @@
+from . import data as data
 from . import models as models
 from .fit import fit as fit
 from .fit import load as load
@@ -6,6 +7,9 @@ from .flat import Flat as Flat
 from .flat import Part as Part
 from .from_model import Trained as Trained
 from .from_model import from_model as from_model
+from .parts import Batches as Batches
+from .parts import Partition as Partition
+from .parts import partition as partition
 from .ranks import average_buffers as average_buffers
 from .ranks import averaged as averaged
 from .stepping import Optimizer as Optimizer

@@ -86,6 +86,15 @@ class Digits(Problem):
         return np.bincount(self._data["y"][rows].flatten().cpu().numpy(), minlength=10)
 
 
+def pictures(seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """scikit-learn's digits [1797, 64] from 0 to 1, what each is, and the numbers of those for training and those held out."""
+    from sklearn.datasets import load_digits
+
+    loaded: Any = load_digits()
+    order = np.random.default_rng(seed).permutation(len(loaded.target))
+    return loaded.data / 16, loaded.target.astype(np.int64), order[_HELD_OUT:], order[:_HELD_OUT]
+
+
 @problem
 def digits(n: int, *, hidden: Sequence[int] = (32,), alpha: float | None = None, seed: int = 0) -> Digits:
     """A network that reads digits: 1,437 pictures of 8 × 8 for training, dealt to n nodes, and 360 held out.
@@ -98,17 +107,12 @@ def digits(n: int, *, hidden: Sequence[int] = (32,), alpha: float | None = None,
     """
     if not isinstance(hidden, tuple | list):
         raise ProblemError(f"hidden={hidden!r}: it must be a tuple of the sizes of the hidden layers, such as (32,), or ()")
-    from sklearn.datasets import load_digits
-
     sizes = (64, *(whole("hidden", size, minimum=1) for size in hidden), 10)
     seed = whole("seed", seed)
-    loaded: Any = load_digits()
-    pictures, classes = torch.tensor(loaded.data / 16), torch.tensor(loaded.target, dtype=torch.int64)
-    order = np.random.default_rng(seed).permutation(len(classes))
-    held_out, train = order[:_HELD_OUT], order[_HELD_OUT:]
+    X, y, train, held_out = pictures(seed)
     if n > len(train):
         raise ProblemError(f"n={n}: there are {len(train):,} pictures, so at most {len(train)} nodes")
-    known = classes[train]
+    known = y[train]
     parts = partition.iid(known, n, seed) if alpha is None else partition.dirichlet(known, n, alpha, seed)
     m = len(train) // n
     mine = torch.from_numpy(np.stack([train[part[:m]] for part in parts]))
@@ -119,11 +123,11 @@ def digits(n: int, *, hidden: Sequence[int] = (32,), alpha: float | None = None,
     ]
     made = Digits(
         d=sum((wide + 1) * out for wide, out in pairwise(sizes)),
-        data={"X": pictures[mine], "y": classes[mine]},
+        data={"X": torch.from_numpy(X)[mine], "y": torch.from_numpy(y)[mine]},
         shared={
             "start": torch.from_numpy(np.concatenate(start)) * bool(hidden),  # a convex problem starts at zero
-            "X_held_out": pictures[held_out],
-            "y_held_out": classes[held_out],
+            "X_held_out": torch.from_numpy(X[held_out]),
+            "y_held_out": torch.from_numpy(y[held_out]),
         },
         samples=m,
     )

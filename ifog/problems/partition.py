@@ -1,5 +1,7 @@
 """Who gets which samples: each function returns, for every node, the numbers of its samples. Each sample goes to one node.
 
+`ifog.learning.partition` makes an object of it that shows itself, and deals out batches.
+
 >>> [part.tolist() for part in by_label([0, 1, 0, 1], 2, shards=1)]
 [[0, 2], [1, 3]]
 """
@@ -37,16 +39,18 @@ def by_label(labels: Any, n: int, shards: int = 2, seed: int = 0) -> list[Sample
     return [np.concatenate([pieces[piece] for piece in hand]) for hand in order.reshape(n, shards)]
 
 
-def dirichlet(labels: Any, n: int, alpha: float, seed: int = 0) -> list[Samples]:
+def dirichlet(labels: Any, n: int, alpha: float, seed: int = 0, *, equal: bool = True) -> list[Samples]:
     """For each class the shares of the nodes are drawn from Dir(α, …, α): the smaller α, the fewer classes at a node.
 
     Nodes that have N/n samples or more get no more of the next class. In the end the samples, in the order of the nodes, are
-    cut into n parts whose sizes differ by one at most: neighbours mix a little. α = ``math.inf`` gives all the same shares.
+    cut into n parts whose sizes differ by one at most: neighbours mix a little. With ``equal=False`` they are not, and nodes
+    have different numbers of samples; one that got none is given one by the node that has most. α = ``math.inf`` gives all the
+    same shares.
     Hsu, Qi, Brown, *Measuring the effects of non-identical data distribution*, 2019, https://arxiv.org/abs/1909.06335
     """
     classes, n, rng = _checked(labels, n, seed)
     alpha = real("alpha", alpha, above=0, infinite=True)
-    parts: list[list[Samples]] = [[] for _ in range(n)]
+    hands: list[list[Samples]] = [[] for _ in range(n)]
     sizes = np.zeros(n, dtype=np.int64)
     for label in np.unique(classes):
         samples = rng.permutation(np.flatnonzero(classes == label))
@@ -57,9 +61,15 @@ def dirichlet(labels: Any, n: int, alpha: float, seed: int = 0) -> list[Samples]
             p = open_.astype(np.float64)
         cuts = np.rint(np.cumsum(p / p.sum()) * len(samples)).astype(np.int64)[:-1]
         for i, piece in enumerate(np.split(samples, cuts)):
-            parts[i].append(piece)
+            hands[i].append(piece)
             sizes[i] += len(piece)
-    return np.array_split(np.concatenate([piece for part in parts for piece in part]), n)
+    parts = [np.concatenate(hand) for hand in hands]
+    if equal:
+        return np.array_split(np.concatenate(parts), n)
+    for i in (i for i in range(n) if not sizes[i]):
+        most = max(range(n), key=lambda j: len(parts[j]))
+        parts[i], parts[most] = parts[most][-1:], parts[most][:-1]
+    return parts
 
 
 def _checked(labels: Any, n: int, seed: int) -> tuple[NDArray[Any], int, np.random.Generator]:

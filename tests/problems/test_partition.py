@@ -90,6 +90,22 @@ def test_shares_are_drawn_for_each_class_among_the_nodes_that_are_not_full(alpha
     assert [part.tolist() for part in partition.dirichlet(LABELS, n, alpha, seed=3)] == expected
 
 
+@given(dealt, st.sampled_from([0.01, 0.1, 1, math.inf]))
+def test_unequal_parts_have_every_sample_once_and_no_node_has_none(case, alpha):
+    labels, n, seed = case
+    parts = partition.dirichlet(labels, n, alpha, seed, equal=False)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    assert len(parts) == n
+    assert min(map(len, parts)) >= 1
+
+
+def test_unequal_parts_are_what_equal_ones_are_cut_from():
+    unequal = partition.dirichlet(LABELS, 8, 0.1, seed=3, equal=False)
+    assert len({len(part) for part in unequal}) > 2
+    equal = partition.dirichlet(LABELS, 8, 0.1, seed=3)
+    assert np.array_equal(np.concatenate(unequal), np.concatenate(equal))
+
+
 def test_the_smaller_alpha_the_fewer_classes_make_up_a_node():
     def largest_share(alpha):
         return np.mean([counts(partition.dirichlet(LABELS, 8, alpha, seed), LABELS).max(1) / 1000 for seed in range(5)])
