@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -123,7 +124,8 @@ class _Combining(DistributedOptimizer):
         self.src_machine_weights: dict[int, float] | None = None
         self.dst_machine_weights: dict[int, float] | list[int] | None = None
         self.enable_topo_check = False
-        self._follow(Around(optimizer, self.flat, self._start, before=before), *self._models)
+        me = weakref.proxy(self)
+        self._follow(Around(optimizer, self.flat, lambda x: me._start(x), before=before), *self._models)
 
     @property
     def communication_type(self) -> CommunicationType:
@@ -193,7 +195,7 @@ class _Putting(DistributedOptimizer):
             for part, name in zip(self.flat, self._windows, strict=True):
                 if not windows.win_create(part.x, name):
                     raise refused(ArgumentError(f"there is a window {name!r} already: give another window_prefix"))
-        self._follow(_Put(self), *self._models)
+        self._follow(_Put(weakref.proxy(self)), *self._models)
 
     def unregister_window(self) -> None:
         """Free its windows: a collective."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,10 +60,10 @@ class Averaging:
         self.done = False
         """Whether what lies in the gradients is a mean."""
         if n > 1:
-            for bucket in self.buckets:
-                for place in bucket.places:
+            for b, bucket in enumerate(self.buckets):
+                for i, place in enumerate(bucket.places):
                     tensor: Any = place.parameter
-                    self.hooks.append(tensor.register_post_accumulate_grad_hook(self._noticing(bucket, place)))
+                    self.hooks.append(tensor.register_post_accumulate_grad_hook(self._noticing(b, i)))
 
     @contextlib.contextmanager
     def accumulate(self) -> Iterator[None]:
@@ -73,23 +74,31 @@ class Averaging:
         finally:
             self.paused = before
 
-    def _noticing(self, bucket: Bucket, place: Place) -> Any:
+    def _noticing(self, b: int, i: int) -> Any:
+        averaging = weakref.ref(self)  # which goes with its last user, whatever hangs on the parameters
+
         def notice(_: nn.Parameter) -> None:
-            bucket.part.gathered([place])
-            self.done = False
-            if self.paused:
-                return
-            if not self._under_way:
-                self._under_way, self._next = True, 0
-                for other in self.buckets:
-                    other.missing = len(other.places)
-                engine: Any = torch.autograd.Variable._execution_engine
-                engine.queue_callback(self.finish)  # at the end of this backward pass
-            bucket.missing -= 1
-            while self._next < len(self.buckets) and self.buckets[self._next].missing <= 0:
-                self._send()
+            me = averaging()
+            if me is not None:
+                me._notice(me.buckets[b], i)
 
         return notice
+
+    def _notice(self, bucket: Bucket, i: int) -> None:
+        """A parameter has its gradient."""
+        bucket.part.gathered(bucket.places[i : i + 1])
+        self.done = False
+        if self.paused:
+            return
+        if not self._under_way:
+            self._under_way, self._next = True, 0
+            for other in self.buckets:
+                other.missing = len(other.places)
+            engine: Any = torch.autograd.Variable._execution_engine
+            engine.queue_callback(self.finish)  # at the end of this backward pass
+        bucket.missing -= 1
+        while self._next < len(self.buckets) and self.buckets[self._next].missing <= 0:
+            self._send()
 
     def _send(self) -> None:
         """The next one: on all ranks in the same order."""

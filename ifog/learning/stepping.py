@@ -118,11 +118,11 @@ class Optimizer(Wrapped):
                 raise ArgumentError(
                     "LBFGS with method='allreduce': it asks for as many gradients as it likes; use method='atc'"
                 )
-            way = Gradients(torch_optimizer, self.flat, self.net.n, self._averaged)
+            way = Gradients(torch_optimizer, self.flat, self.net.n, _counted(self.net, self.flat))
         elif found is algorithms.atc or (found is algorithms.dgd and not lbfgs):
-            way = Around(torch_optimizer, self.flat, self._start_mix, before=found is algorithms.dgd)
+            way = Around(torch_optimizer, self.flat, _mixing(self.net), before=found is algorithms.dgd)
         else:
-            way = Driven(self, found, script)
+            way = Driven(torch_optimizer, self.flat, self.net, script, found, self.parameters)
         self._follow(way, model)
         self._wanted: Schedule | None = None
 
@@ -152,15 +152,6 @@ class Optimizer(Wrapped):
         if self.steps > before:
             self.net.advance()
         return loss
-
-    def _start_mix(self, x: Tensor) -> Any:
-        return self.net.start_mix(x.view(1, -1)) if self.net.n > 1 else None
-
-    def _averaged(self) -> None:
-        """The gradients have gone round: as much is sent as in a ring allreduce."""
-        n, size = self.net.n, sum(part.x.nbytes for part in self.flat)
-        self.net.count(2 * (n - 1), size / n)
-        self.net.traffic.note_all(2 * (n - 1), size / n)
 
     def accumulate(self) -> contextlib.AbstractContextManager[None]:
         """Within it, backward passes only add up; with ``"allreduce"`` that saves sending, otherwise it is so anyhow."""
@@ -208,6 +199,22 @@ class Optimizer(Wrapped):
 
 
 # ------------------------------------------------------------------------------------------------------- ways to step
+def _mixing(net: Network) -> Callable[[Tensor], Any]:
+    """What begins to mix a vector; nothing for a node that is alone."""
+    return lambda x: net.start_mix(_row(x)) if net.n > 1 else None
+
+
+def _counted(net: Network, flat: Flat) -> Callable[[], None]:
+    """What notes that the gradients have gone round: as much is sent as in a ring allreduce."""
+
+    def note() -> None:
+        messages, size = 2 * (net.n - 1), sum(part.x.nbytes for part in flat) / net.n
+        net.count(messages, size)
+        net.traffic.note_all(messages, size)
+
+    return note
+
+
 class Around(Way):
     """Torch's own step, with mixing before it, x⁺ = step(W x), or after it, x⁺ = W step(x)."""
 
@@ -252,15 +259,23 @@ class Around(Way):
 class Driven(Way):
     """Any method, called once an iteration for each vector of the model."""
 
-    def __init__(self, owner: Optimizer, method: Method, script: Script) -> None:
+    def __init__(
+        self,
+        torch_optimizer: torch.optim.Optimizer,
+        flat: Flat,
+        net: Network,
+        script: Script,
+        method: Method,
+        parameters: Mapping[str, Any],
+    ) -> None:
         super().__init__()
-        self._owner, self._method, self._script = owner, method, script
-        self._inner, self._net, self._flat = owner.torch_optimizer, owner.net, owner.flat
-        options = owner.torch_optimizer.defaults
+        self._inner, self._flat, self._net, self._script = torch_optimizer, flat, net, script
+        self._method, self._chosen = method, parameters
+        options = torch_optimizer.defaults
         self._plain = type(self._inner) is torch.optim.SGD and not any(
             options[name] for name in ("momentum", "nesterov", "maximize")
         )
-        groups = {id(p): i for i, group in enumerate(owner.param_groups) for p in group["params"]}
+        groups = {id(p): i for i, group in enumerate(torch_optimizer.param_groups) for p in group["params"]}
         self._groups = [[groups[id(place.parameter)] for place in part.places] for part in self._flat]
         self._given = self._parameters()
         self._memory = []
@@ -387,9 +402,9 @@ class Driven(Way):
         return _row(slope)
 
     def _parameters(self) -> dict[str, Any]:
-        given = dict(self._owner.parameters)
+        given = dict(self._chosen)
         if "lr" in self._method.parameters:
-            given["lr"] = max(float(group["lr"]) for group in self._owner.param_groups) if self._plain else 1.0
+            given["lr"] = max(float(group["lr"]) for group in self._inner.param_groups) if self._plain else 1.0
         return self._method.check_parameters(**given)
 
     def swapped(self) -> None:

@@ -68,11 +68,12 @@ class _Tells:
     """Tells an optimizer that its model is about to be computed; a copy of the model has none to tell."""
 
     def __init__(self, optimizer: Wrapped | None = None) -> None:
-        self._optimizer = optimizer
+        self._optimizer = None if optimizer is None else weakref.ref(optimizer)  # the vector goes with its last user
 
     def __call__(self, model: nn.Module, inputs: Any) -> None:  # noqa: ARG002
-        if self._optimizer is not None and model.training and torch.is_grad_enabled():
-            self._optimizer._called(model)
+        optimizer = None if self._optimizer is None else self._optimizer()
+        if optimizer is not None and model.training and torch.is_grad_enabled():
+            optimizer._called(model)
 
     def __reduce__(self) -> Any:
         return _Tells, ()

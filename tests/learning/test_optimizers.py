@@ -1,8 +1,10 @@
 """A torch optimizer that trains with others: alone it is the one that was given, on ranks it is the method."""
 
 import copy
+import gc
 import pickle
 import warnings
+import weakref
 
 import mpi_programs
 import pytest
@@ -231,3 +233,17 @@ def test_copies_of_a_model_are_plain_models():
         other(X)
         assert not optimizer._way.begun
         assert torch.equal(vector(other), vector(model))
+
+
+@pytest.mark.parametrize("method", ["atc", "diging", "allreduce"])
+def test_the_vector_goes_with_its_last_user(method):
+    model = mlp()
+    optimizer = learning.optimizer(sgd(model), model, method=method)
+    train(model, optimizer, 1)
+    vectors = weakref.ref(optimizer.flat)
+    gc.disable()  # no cycle holds it
+    try:
+        del model, optimizer
+        assert vectors() is None
+    finally:
+        gc.enable()
