@@ -51,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.comm
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.experiment
+	$(BIN)/python -m benchmarks.train
 
 format: $(READY)
 	$(BIN)/python -m ruff check --fix-only --quiet .

@@ -130,7 +130,8 @@ def _turn(name: str, task: Task) -> float:
     def iterate(times: int) -> None:
         for _ in range(times):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(computed(images), labels).backward()
+            loss: Any = torch.nn.functional.cross_entropy(computed(images), labels)
+            loss.backward()
             optimizer.step()
 
     iterate(task.warm)

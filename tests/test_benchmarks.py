@@ -94,3 +94,17 @@ def test_the_quick_benchmark_of_starting_measures_both_and_what_idle_engines_tak
     assert [row["engines"] for row in found["start"]] == [2]
     assert found["telemetry"]["arrived"] + found["telemetry"]["dropped"] == found["telemetry"]["published"] == 10_000
     assert found["idle"]["engine MB"] > 10
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_training_measures_all_methods_and_their_memory(tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.train", "--quick", "--ranks", "2", "--rounds", "1"]
+    run = subprocess.run(
+        [*command, "--out", str(tmp_path)], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=280
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads((tmp_path / "train.json").read_text())
+    (seconds,) = found["iterations"].values()
+    assert len(seconds) == 7
+    assert all(time > 0 for times in seconds.values() for time in times)
+    assert max(found["buffers"][method] for method in ("atc", "dgd", "allreduce")) <= 3  # those that do nothing but mix

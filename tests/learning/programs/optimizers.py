@@ -2,7 +2,10 @@
 
 import copy
 import io
+import json
+import shutil
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -13,11 +16,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "algorithms"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from method_claims import CLAIMS
 from odd_model import Odd
 
 import ifog
+from benchmarks.train import extra_buffers
 from ifog import algorithms, learning
 from ifog.errors import MethodError
 from ifog.network import Network
@@ -303,7 +308,41 @@ def ranks_that_mean_different_things_are_told_so():
     ifog.recover()
 
 
+def messages_travel_while_the_model_is_computed():
+    """As a timeline shows: what needs no gradient from before the model is computed, gradients before the last is there."""
+    me = ifog.rank()
+    folder = Path(ifog.broadcast_object(tempfile.mkdtemp() if me == 0 else ""))
+    for method, said, beside in (("dgd", "mix", "forward"), ("allreduce", "gradients", "backward")):
+        model = nn.Sequential(*[nn.Linear(1100, 1100) for _ in range(3)])  # three buckets
+        optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, method=method)
+        with ifog.timeline(folder / "trace.json"):
+            with ifog.span("forward"):
+                loss = model(torch.ones(64, 1100)).mean()
+            with ifog.span("backward"):
+                loss.backward()
+            optimizer.step()
+        if me == 0:
+            events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+            mine = [event for event in events if event["pid"] == events[0]["pid"]]
+            (span,) = (event for event in mine if event["name"] == beside)
+            begun = [event["ts"] for event in mine if event["ph"] == "b" and said in event["name"]]
+            ended = [event["ts"] for event in mine if event["ph"] == "e" and said in event["name"]]
+            assert begun, {event["name"] for event in mine}
+            assert min(begun) < span["ts"] + span["dur"] / 2, method
+            assert max(ended) > span["ts"] + span["dur"] / 2, method
+        ifog.barrier()
+    if me == 0:
+        shutil.rmtree(folder)
+
+
+def what_only_mixes_takes_three_buffers_at_most():
+    for method in ("atc", "dgd", "allreduce"):
+        assert -0.5 < extra_buffers(method, width=300) <= 3, method
+
+
 CLAIMED = [
+    messages_travel_while_the_model_is_computed,
+    what_only_mixes_takes_three_buffers_at_most,
     every_method_equals_its_twin,
     a_topology_is_swapped_while_it_trains,
     one_s_own_method_trains_too,
