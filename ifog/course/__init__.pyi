@@ -3,3 +3,6 @@ from .checking import Verdict as Verdict
 from .checking import check as check
 from .exercise import exercises as exercises
 from .figures import averaging as averaging
+from .figures import ink as ink
+from .figures import learning_the_bias as learning_the_bias
+from .figures import parking as parking

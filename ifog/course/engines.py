@@ -20,21 +20,35 @@ if TYPE_CHECKING:
     from ..cluster.shown import Fault
 
 
+class Made(NamedTuple):
+    """A call that a rank has made."""
+
+    name: str
+    bytes: int
+    """How much it gave to the others, or to each of them."""
+    messages: int
+    """To how many neighbours, in an averaging with neighbours."""
+
+
 class Outcome(NamedTuple):
     """What the answer has given on one rank, and what it has said to the others meanwhile."""
 
     value: Any
-    calls: list[tuple[str, int]]
-    """Each call, such as ``("allreduce", 8)``: its name, and the bytes that this rank gave to it."""
+    calls: list[Made]
 
     def count(self, *names: str) -> int:
         """How many calls of these names."""
-        return sum(name in names for name, _ in self.calls)
+        return sum(call.name in names for call in self.calls)
+
+    @property
+    def together(self) -> int:
+        """How many calls that ask all ranks at once."""
+        return self.count("allreduce", "allgather", "broadcast", "allgather_object", "broadcast_object", "reduce_scatter")
 
     @property
     def in_words(self) -> str:
         """What was called: ``2 neighbor_allreduce and 1 allreduce``."""
-        counts = {name: self.count(name) for name, _ in self.calls}
+        counts = {call.name: self.count(call.name) for call in self.calls}
         return " and ".join(f"{count} {name}" for name, count in counts.items()) or "nothing at all"
 
 
@@ -82,7 +96,7 @@ class Engines(Attempt):
             ) from None
         except RanksFailed as failed:
             raise _why(self.exercise, failed.errors) from None
-        return [Outcome(*value) for value in results]
+        return [Outcome(value, [Made(*call) for call in calls]) for value, calls in results]
 
 
 def _in_a_loop_of_its_own(work: Any) -> Any:
@@ -138,7 +152,7 @@ class NotThere(NameError):
     """The function has not been defined here."""
 
 
-def perform(packed: str) -> tuple[Any, list[tuple[str, int]]]:
+def perform(packed: str) -> tuple[Any, list[tuple[str, int, int]]]:
     """Call the answer that has been defined in this engine, and note what it says to others."""
     from IPython.core.getipython import get_ipython
 
@@ -151,7 +165,7 @@ def perform(packed: str) -> tuple[Any, list[tuple[str, int]]]:
         raise NotThere(name)
     with audit() as calls:
         value = answer(*by_rank[api.rank()])
-    return _plain(value), calls
+    return _plain(value), [(call.name, call.bytes, call.messages) for call in calls]
 
 
 def _plain(value: Any) -> Any:
@@ -164,8 +178,8 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def audit() -> Iterator[list[tuple[str, int]]]:
-    """List the calls that this rank makes in the ``with`` block, by name and bytes. It costs the others nothing."""
+def audit() -> Iterator[list[Made]]:
+    """List the calls that this rank makes in the ``with`` block. It costs the others nothing."""
     from ..comm import api
 
     world = api._here()
@@ -181,7 +195,7 @@ class _Listening:
     """Stands where a timeline may stand, and so is told of every call."""
 
     def __init__(self, world: Any) -> None:
-        self.world, self.calls = world, list[tuple[str, int]]()
+        self.world, self.calls = world, list[Made]()
 
     def run(self, call: Any, program: Any, verb: str = "") -> Any:
         if not verb:
@@ -196,5 +210,13 @@ class _Listening:
         return contextlib.nullcontext()
 
     def _note(self, call: Any) -> None:
+        from ..comm import api
+
         name = call.text.decode().partition(" of ")[0].partition("(")[0]
-        self.calls.append((name, call.nbytes))
+        followed, messages = api._state.followed, 0
+        if name == "neighbor_allreduce" and followed is not None:
+            k = followed.round - 1  # it has moved on to the next round already
+            schedule = followed.schedule
+            graph = schedule[k if schedule.period is None else k % schedule.period]
+            messages = len(graph.out_neighbors(self.world.rank))
+        self.calls.append(Made(name, call.nbytes, messages))

@@ -39,6 +39,7 @@ class Panel:
     """No axes."""
     _below: list[str] = field(default_factory=list)
     _ghost: list[str] = field(default_factory=list)
+    _inside: list[str] = field(default_factory=list)
     _above: list[str] = field(default_factory=list)
 
     @property
@@ -54,7 +55,7 @@ class Panel:
         return self._across(np.asarray(x, float)), self._up(np.asarray(y, float))
 
     def _into(self, ghost: bool) -> list[str]:
-        return self._ghost if ghost else self._above
+        return self._ghost if ghost else self._inside
 
     def line(
         self,
@@ -101,7 +102,7 @@ class Panel:
         turns = -math.pi / 2 + np.arange(10) * math.pi / 5
         sizes = np.where(np.arange(10) % 2, 0.45 * radius, radius)
         points = " ".join(f"{a + r * math.cos(w):.1f},{b + r * math.sin(w):.1f}" for r, w in zip(sizes, turns, strict=True))
-        self._above.append(f'<polygon points="{points}" fill="#E69F00" stroke="{INK}" stroke-width="1"/>')
+        self._inside.append(f'<polygon points="{points}" fill="#E69F00" stroke="{INK}" stroke-width="1"/>')
 
     def arrow(self, begin: Sequence[float], end: Sequence[float], colour: str, *, wide: float = 2, faint: float = 1) -> None:
         """An arrow from a point to another."""
@@ -146,10 +147,11 @@ class Panel:
         inside = f'<svg width="{w}" height="{h}" overflow="hidden">'
         ghost = f'{inside}<g class="ghost">{"".join(self._ghost)}</g></svg>'
         below = f"{inside}{''.join(self._below)}</svg>"
+        here = f"{inside}{''.join(self._inside)}</svg>"
         title = f'<text x="0" y="-10" font-weight="600">{escape(self.title)}</text>' if self.title else ""
         return (
             f'<g transform="translate({self.left} {self.top})">{title}{"" if self.bare else self._axes()}{below}{ghost}'
-            f"{''.join(self._above)}</g>"
+            f"{here}{''.join(self._above)}</g>"
         )
 
     def _axes(self) -> str:

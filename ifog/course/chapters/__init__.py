@@ -1,3 +1,4 @@
 """The exercises, a file for each chapter."""
 
 from . import chapter_3 as chapter_3
+from . import chapter_4 as chapter_4

@@ -140,9 +140,8 @@ def gossip(attempt: Engines) -> str:
     outcomes = attempt.run([torch.tensor([value], dtype=torch.float64) for value in x], [rounds] * n)
     want = np.linalg.matrix_power(t.ring(n).W, rounds) @ x
     for rank, outcome in enumerate(outcomes):
-        together = outcome.count("allreduce", "allgather", "broadcast", "allgather_object", "reduce_scatter")
         attempt.expect(
-            not together,
+            not outcome.together,
             f"rank {rank} made {outcome.in_words}: that asks all ranks at once",
             "`neighbor_allreduce` hears from the neighbours alone: that is all that a node of this chapter can do",
         )
