@@ -9,15 +9,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ifog import experiment
 from ifog.errors import ArgumentError
 from ifog.experiment import Comparison, Run
 
-from . import messages
+from . import messages, theory
 from .convergence_figure import Curve, figure
 from .live import STATIC, LiveWidget
 from .thinned import Thinned
@@ -29,27 +30,38 @@ class Convergence(LiveWidget):
     """The curves of runs: any recorded value against iterations, bytes or seconds, with marks where they were changed.
 
     Give runs that are over, that go on, or that have yet to begin; `add` takes more. In the page, a click on a name shows that
-    run alone, and dragging over the curves zooms in.
+    run alone, and dragging over the curves zooms in. Runs that differ in their seed only are drawn as their mean in a band from
+    the least to the largest, unless ``band=False``. ``ghosts`` are earlier runs to compare with, or how many of the last ones
+    of this process; they are drawn faintly. Where theory knows how fast nodes agree, as ρᵏ, a thin line says so.
     """
 
     _esm = (STATIC / "convergence.js").read_text()
     _css = (STATIC / "convergence.css").read_text()
 
     def __init__(
-        self, *runs: Run | Comparison, y: str = "", x: str = "iteration", log: bool = True, presentation: bool = False
+        self,
+        *runs: Run | Comparison,
+        y: str = "",
+        x: str = "iteration",
+        log: bool = True,
+        band: bool = True,
+        ghosts: int | Iterable[Run | Comparison] = (),
+        presentation: bool = False,
     ) -> None:
         self._ended = threading.Event()  # first of all: also what is not made to the end is closed
         for name, value in (("y", y), ("x", x)):
             if not isinstance(value, str):
                 raise ArgumentError(f"{name}={value!r:.60}: the name of what was recorded, such as 'error' or 'bytes'")
-        self._y, self._x, self._log = y, x, bool(log)
+        self._y, self._x, self._log, self._band = y, x, bool(log), bool(band)
+        self._ghosts: list[Run] = []
         self._thinned: list[Thinned] = []
         self._states: list[messages.RunState] = []
         self._told: list[messages.RunState] = []
         self._thread: threading.Thread | None = None
         found = _checked(runs)
+        self._ghosts = _earlier(ghosts, found)
         super().__init__(presentation=presentation)
-        self._follow(found)
+        self._follow([*self._ghosts, *found])
 
     # ---- from Python ---------------------------------------------------------------------------------------------------
 
@@ -62,6 +74,13 @@ class Convergence(LiveWidget):
         """Draw these as well."""
         self._follow(_checked(runs))
 
+    def fade(self) -> None:
+        """Let what is drawn now be ghosts of what will be added."""
+        with self._lock:
+            self._ghosts = self.runs
+            news = None if self._thread else self._news()
+        self._tell(news)
+
     def _picture(self) -> str:
         with self._lock:
             self._look()
@@ -72,10 +91,13 @@ class Convergence(LiveWidget):
                     [(mark["at"], mark["what"]) for mark in state["marks"]],
                     _said(state),
                     state["status"] == "failed",
+                    theory=each.theory.rates,
+                    group=state["group"],
+                    ghost=state["ghost"],
                 )
                 for each, state in zip(self._thinned, self._states, strict=True)
             ]
-        return figure(curves, y=self._y, x=self._x, log=self._log)
+        return figure(curves, y=self._y, x=self._x, log=self._log, band=self._band)
 
     def close(self) -> None:
         """Follow the runs no longer, and take the views away."""
@@ -96,6 +118,7 @@ class Convergence(LiveWidget):
         with self._lock:
             known = self.runs
             self._thinned += [Thinned(run) for run in dict.fromkeys(runs) if run not in known]
+            self._ghosts = [run for run in self._ghosts if run not in runs] if known else self._ghosts
             self._look()
             if self._thread is None and not self._ended.is_set():
                 self._thread = threading.Thread(target=self._work, name="ifog curves", daemon=True)
@@ -108,8 +131,7 @@ class Convergence(LiveWidget):
                 news = self._news()
                 if over:
                     self._thread = None
-            if news is not None:
-                self._send_now(news)
+            self._tell(news)
             if over:
                 self._renew_pictures()
                 return
@@ -117,7 +139,12 @@ class Convergence(LiveWidget):
     def _look(self) -> None:
         for each in self._thinned:
             each.look()
-        self._states = [_state(each.run, len(each)) for each in self._thinned]
+        groups = _groups(self.runs)
+        self._states = [_state(each, groups[each.run], each.run in self._ghosts) for each in self._thinned]
+
+    def _tell(self, news: messages.Rows | None) -> None:
+        if news is not None:
+            self._send_now(news)
 
     def _news(self) -> messages.Rows | None:
         """What the pages do not know yet."""
@@ -142,7 +169,7 @@ class Convergence(LiveWidget):
 
     def _state(self) -> list[Any]:
         self._look()
-        return [messages.Curves(self._y, self._x, self._log), self._rows([0] * len(self._thinned))]
+        return [messages.Curves(self._y, self._x, self._log, self._band), self._rows([0] * len(self._thinned))]
 
     def _alone(self) -> list[Any]:
         return self._state()
@@ -169,14 +196,46 @@ def _checked(given: Iterable[Any]) -> list[Run]:
     return runs
 
 
-def _state(run: Run, rows: int) -> messages.RunState:
-    note = ""
+def _earlier(ghosts: int | Iterable[Run | Comparison], drawn: Sequence[Run]) -> list[Run]:
+    """The runs to compare with."""
+    if isinstance(ghosts, int) and not isinstance(ghosts, bool) and ghosts >= 0:
+        return [run for run in experiment.runs if run not in drawn][-ghosts:] if ghosts else []
+    if isinstance(ghosts, bool | int | str) or not isinstance(ghosts, Iterable):
+        raise ArgumentError(f"ghosts={ghosts!r:.60}: earlier runs, or how many of the last ones")
+    return [run for run in _checked(ghosts) if run not in drawn]
+
+
+def _groups(runs: Sequence[Run]) -> dict[Run, str]:
+    """What runs are called together that differ in nothing but their seed."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        about = {key: value for key, value in run.about.items() if key != "seed"}
+        alike.setdefault(repr((about, run.parameters, run.marks)), []).append(run)
+    names = dict.fromkeys(runs, "")
+    for group in alike.values():
+        seeds = [run.about.get("seed") for run in group]
+        if len(group) > 1 and None not in seeds and len(set(seeds)) == len(seeds):
+            name = group[0].name.removesuffix(f", seed {seeds[0]}")
+            names |= dict.fromkeys(group, f"{name}, {len(group)} seeds")
+    return names
+
+
+def _state(each: Thinned, group: str, ghost: bool) -> messages.RunState:
+    run, note = each.run, ""
     if run.error is not None:
         note = f"{type(run.error).__name__}: {run.error}".split("\n", 1)[0]
-    elif not rows:
+    elif not len(each):
         note = "nothing recorded" if run.over else "nothing recorded yet"
-    marks: list[messages.Mark] = [{"at": int(k), "what": what} for k, what in list(run.marks)]
-    return {"name": run.name, "status": run.status, "note": note, "marks": marks}
+    return {
+        "name": run.name,
+        "status": run.status,
+        "note": note,
+        "marks": [{"at": int(k), "what": what} for k, what in list(run.marks)],
+        "theory": [{"at": int(k), "rate": rate} for k, rate in each.theory.rates],
+        "shrinking": theory.METRICS,
+        "group": group,
+        "ghost": ghost,
+    }
 
 
 def _said(state: messages.RunState) -> str:

@@ -100,6 +100,13 @@ class Mark(TypedDict):
     what: str
 
 
+class Rate(TypedDict):
+    """What theory says from an iteration on: what is left after each; 1 if it says nothing."""
+
+    at: int
+    rate: float
+
+
 class RunState(TypedDict):
     """How a run is."""
 
@@ -107,6 +114,10 @@ class RunState(TypedDict):
     status: str
     note: str  # why it failed, or what else to know
     marks: list[Mark]
+    theory: list[Rate]
+    shrinking: list[str]  # the columns of which that is said
+    group: str  # what runs are called that differ in their seed only; empty for one that stands alone
+    ghost: bool  # from before: drawn faintly
 
 
 class Part(TypedDict):
@@ -125,6 +136,7 @@ class Curves:
     y: str  # empty: whatever is known
     x: str
     log: bool
+    band: bool  # runs that differ in their seed only as their mean, with a band from the least to the largest
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import math
 
 from ifog.experiment import Run
 
+from .theory import Theory
+
 ROWS = 2000
 """So many rows of a run are kept at most: more than a screen has pixels."""
 
@@ -18,6 +20,7 @@ class Thinned:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.columns: Columns = {}
+        self.theory = Theory(run)
         self.told = 0
         """How many of the rows a page has been sent."""
         self._seen = 0
@@ -31,6 +34,7 @@ class Thinned:
         """Take up what has been recorded since."""
         if self._complete:
             return
+        self.theory.look()
         over, before = self.run.over, len(self)  # asked first: what is recorded before the end is then seen
         new = self.run.records.columns(self._seen)
         count = len(next(iter(new.values()), ()))

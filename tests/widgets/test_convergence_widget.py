@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import ifog
-from ifog.errors import ArgumentError, Diverged
-from ifog.experiment import Run
-from ifog.widgets import Convergence, messages
+from ifog.errors import ArgumentError, Diverged, PeerFailed
+from ifog.experiment import Mirror, Run, report
+from ifog.widgets import Convergence, convergence_figure, messages, theory
 from ifog.widgets.convergence_figure import Curve, figure
 from ifog.widgets.thinned import ROWS, Thinned
 
@@ -188,6 +188,116 @@ def test_a_comparison_and_a_loop_can_be_given():
     for _ in (loop := ifog.loop(3)):
         loop.record(size=1.0)
     assert Convergence(loop).runs == [loop.run]
+
+
+# ---- theory, bands, ghosts -----------------------------------------------------------------------------------------------
+
+
+def expected(widget, y="disagreement"):
+    """What theory says of the first run, as the picture has it: at each iteration."""
+    (each, *_), (state, *_) = widget._thinned, widget._states
+    drawn = Curve("", each.columns, theory=[(rate["at"], rate["rate"]) for rate in state["theory"]])
+    return dict(
+        zip(
+            *(values.tolist() for values in convergence_figure._theory(drawn, y, "iteration", np.array([1e-300]), True)),
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize("topology", ["ring", "complete", "one_peer_exponential", "od_equidyn"])
+def test_averaging_is_never_slower_than_theory_says(topology):
+    run = ifog.run("consensus", "averaging", n=8, topology=topology, steps=60)
+    says = expected(Convergence(run))
+    known = theory.known(run.topology)
+    assert (known is None) == (topology in ("complete", "one_peer_exponential"))  # exact, after one round or three
+    if known is not None and run.topology.static:
+        history = run.history.set_index("iteration")["disagreement"]
+        assert all(history[k] <= bound * (1 + 1e-9) for k, bound in says.items())
+        assert says[60] == pytest.approx(history[0] * run.topology.rho**60)
+        assert "thin: ρ^k with ρ = 0.8047" in Convergence(run, y="disagreement").snapshot()
+
+
+def test_theory_begins_anew_where_the_topology_is_swapped(shown):
+    run = ifog.run("consensus", "averaging", n=8, topology="ring", steps=10**9, every=1, wait=False)
+    widget = shown(run)
+    run.topology = "star"
+    Page(widget).until(lambda: len(widget._states[0]["theory"]) == 2)
+    run.stop()
+    run.wait()
+    at = run.marks[0][0]
+    assert [each["at"] for each in widget._states[0]["theory"]] == [0, at]
+    again = expected(Convergence(run))  # made afterwards: what was before the swap is not known any more
+    first = min(again)
+    assert first == min(k for k in Convergence(run)._thinned[0].columns["iteration"] if k >= at)
+    assert again[first] == run.history.set_index("iteration")["disagreement"][first]
+    assert expected(widget, "loss") == {}
+    assert Convergence(ifog.run("dgd", "quadratic", n=4, topology="ring", steps=5, lr=0.1))._states[0]["theory"] == []
+
+
+def test_runs_that_differ_in_their_seed_only_are_a_band():
+    options = {"n": 4, "topology": "ring", "steps": 30, "lr": 0.1, "batch": 2}
+    repeated = ifog.repeat("dgd", "logistic", seeds=[0, 1, 2], **options)
+    other = ifog.run("dgd", "logistic", **options | {"lr": 0.2})
+    widget = Convergence(repeated, other)
+    assert [each["group"] for each in widget._states] == ["dgd on ring(4), 3 seeds"] * 3 + [""]
+    picture = widget.snapshot()
+    (band,) = re.findall(r'<polygon points="([^"]*)"', picture)
+    corners = np.array([point.split(",") for point in band.split()], float)
+    ends = repeated.history.groupby("iteration")["error"].agg(["mean", "min", "max"])
+    assert len(corners) == 2 * len(ends)
+    low, high = corners[: len(ends), 1], corners[len(ends) :, 1][::-1]
+    assert (low >= high).all()  # y grows downwards
+    (mean, _) = re.findall(r'<polyline points="([^"]*)"', picture)
+    heights = np.array([point.split(",")[1] for point in mean.split()], float)
+    slope, begin = np.polyfit(np.log(ends["mean"]), heights, 1)
+    np.testing.assert_allclose(slope * np.log(ends["min"]) + begin, low, atol=0.3)
+    assert "<polygon" not in Convergence(repeated, band=False).snapshot()
+    assert Convergence(repeated, repeated[0])._states[0]["group"]  # given twice, drawn once
+
+
+def test_earlier_runs_are_ghosts():
+    first, second, third = (finished() for _ in range(3))
+    widget = Convergence(third, ghosts=2)
+    assert widget.runs == [first, second, third]
+    assert [each["ghost"] for each in widget._states] == [True, True, False]
+    assert "before: dgd on ring(4), dgd on ring(4)" in widget.snapshot()
+    page = Page(widget)
+    widget.fade()
+    widget.add(second)
+    page.until(lambda: [each["ghost"] for each in page.runs] == [True, False, True])
+    for wrong in (True, -1, "all", [7]):
+        with pytest.raises(ArgumentError, match=r"ghosts=|is no run"):
+            Convergence(third, ghosts=wrong)
+
+
+class Cluster:
+    """A place whose engines die once three reports were made."""
+
+    def __init__(self):
+        self.reports = 0
+
+    def submit(self, task):
+        self.run = ifog.run(**task)
+        return "a key"
+
+    def records(self, key, begin):
+        self.reports += 1
+        if self.reports > 3:
+            raise PeerFailed("rank 2 was killed (signal 9)")
+        return report(self.run, begin)._replace(status="running")
+
+
+def test_a_run_whose_cluster_died_keeps_its_curve_and_says_so(shown):
+    run = Mirror(Cluster(), {"method": "dgd", "problem": "quadratic", "n": 4, "topology": "ring", "steps": 40, "lr": 0.1})
+    widget = shown(run)
+    page = Page(widget)
+    page.until(lambda: page.runs[0]["status"] == "failed")
+    assert page.runs[0]["note"] == "PeerFailed: rank 2 was killed (signal 9)"
+    assert len(page.tables[0]["iteration"]) == 41
+    picture = widget.snapshot()
+    assert "rank 2 was killed" in picture
+    assert len(re.search(r'<polyline points="([^"]*)"', picture).group(1).split()) == 41
 
 
 # ---- the picture that stays ----------------------------------------------------------------------------------------------

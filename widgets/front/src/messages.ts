@@ -5,11 +5,20 @@ export interface Mark {
   what: string;
 }
 
+export interface Rate {
+  at: number;
+  rate: number;
+}
+
 export interface RunState {
   name: string;
   status: string;
   note: string;
   marks: Mark[];
+  theory: Rate[];
+  shrinking: string[];
+  group: string;
+  ghost: boolean;
 }
 
 export interface Part {
@@ -109,6 +118,7 @@ export interface Curves {
   y: string;
   x: string;
   log: boolean;
+  band: boolean;
 }
 
 /** The state of all runs, and the rows that are new. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { CurvesState, decades } from "../src/curves_state";
 import type { Part, RunState } from "../src/messages";
 
-const RUN: RunState = { name: "dgd", status: "running", note: "", marks: [] };
+const RUN: RunState = { name: "dgd", status: "running", note: "", marks: [], theory: [], shrinking: ["error"], group: "", ghost: false };
 const COLUMNS = ["iteration", "error", "bytes"];
 
 /** Rows of one run: iteration, error, bytes. */
@@ -57,7 +57,7 @@ test("marks stand at their iteration, whatever the lower axis is", () => {
 
 test("the usual value is drawn unless another was asked for", () => {
   const state = new CurvesState();
-  state.take({ type: "curves", y: "", x: "bytes", log: true });
+  state.take({ type: "curves", y: "", x: "bytes", log: true, band: true });
   const part: Part = { run: 0, first: 0, count: 1, columns: ["iteration", "error", "loss", "bytes"] };
   state.take({ type: "rows", runs: [RUN], parts: [part], rows: Float64Array.of(0, NaN, 3, 8) });
   assert.equal(state.y, "loss");
@@ -68,10 +68,42 @@ test("the usual value is drawn unless another was asked for", () => {
 
 test("a click shows one run alone, another click all", () => {
   const state = new CurvesState();
-  state.isolate(1);
-  assert.deepEqual([state.shown(0), state.shown(1)], [false, true]);
-  state.isolate(1);
-  assert.equal(state.shown(0), true);
+  state.take({ type: "rows", runs: [{ ...RUN, ghost: true }, RUN, RUN], parts: [], rows: new Float64Array() });
+  const seen = () => state.entries().map((entry) => state.shown(entry));
+  state.isolate("run 1");
+  assert.deepEqual(seen(), [true, true, false]); // a ghost stays, to compare with
+  state.isolate("run 1");
+  assert.deepEqual(seen(), [true, true, true]);
+  state.isolate("run of a group that there is no more");
+  assert.deepEqual(seen(), [true, true, true]);
+});
+
+test("runs that differ in their seed only are a mean in a band, between their points too", () => {
+  const state = new CurvesState();
+  rows(state, 0, [[0, 1, 0], [1, 0.5, 8], [2, 0.25, 16]], { group: "dgd, 2 seeds" });
+  rows(state, 0, [[0, 3, 0], [2, 0.75, 16], [4, 0.1, 32]], { group: "dgd, 2 seeds" }, 1);
+  rows(state, 0, [[0, 9, 0]], {}, 2);
+  assert.deepEqual(state.entries().map(({ name, runs }) => [name, runs]), [["dgd, 2 seeds", [0, 1]], ["dgd", [2]]]);
+  assert.deepEqual(state.bandOf([0, 1]), [[0, 1, 2], [2, 1.1875, 0.5], [1, 0.5, 0.25], [3, 1.875, 0.75]]);
+  state.band = false;
+  assert.equal(state.entries().length, 3);
+});
+
+test("theory begins at a value that was seen, and anew where the topology was swapped", () => {
+  const state = new CurvesState();
+  const theory = [{ at: 0, rate: 0.5 }, { at: 2, rate: 0.1 }];
+  rows(state, 0, [[0, 8, 0], [1, 3, 8], [2, 1, 16], [3, 0.05, 24]], { theory });
+  assert.deepEqual(state.theory(0, 0), [[0, 1, 2, 2, 3], [8, 4, 2, 1, 0.1]]);
+  assert.deepEqual(state.theory(0, 3), [[0, 1], [8, 4]]); // it must not stretch the axis
+  state.y = "bytes";
+  assert.deepEqual(state.theory(0, 0), [[], []]);
+});
+
+test("a logarithmic lower axis begins after zero", () => {
+  const state = new CurvesState();
+  rows(state, 0, [[0, 1, 0], [1, 0.5, 8]]);
+  state.logX = true;
+  assert.deepEqual(state.line(0), [[1], [0.5]]);
 });
 
 test("a run that failed does not squeeze the others", () => {
