@@ -160,6 +160,8 @@ class Publication:
         if not IN_ORDER:
             fence()
         words[at + KEY] = self.key  # last: from now on it is there
+        if world.timeline is not None:
+            world.timeline.lent(self.key, readers)
 
     def _send(self, dest: int, factor: float, rows: int, low: int, high: int) -> None:
         wire, key = self.world.wire, self.key
@@ -195,6 +197,8 @@ class Publication:
         for rank in ranks:
             if rank in arriving:
                 sources.append((yield from self._receive(rank, *arriving[rank])))
+                if world.timeline is not None:
+                    world.timeline.found(self.key, sources[-1])
                 continue
             at = board.slot(rank, self.slot)
             while words[at + KEY] != self.key:
@@ -213,6 +217,8 @@ class Publication:
                 sources[-1] = sources[-1]._replace(
                     place=Place(place.address + low, place.memory, place.offset + low), nbytes=piece[1] - low
                 )
+            if world.timeline is not None:
+                world.timeline.found(self.key, sources[-1])
         return sources
 
     def _receive(

@@ -1,4 +1,5 @@
-"""What every rank did, and when: calls, waits and marked spans of all ranks in one file, for Perfetto or chrome://tracing.
+"""What every rank did, and when: calls, waits, messages and marked spans of all ranks in one file, for Perfetto,
+chrome://tracing and `ifog.widgets.Timeline`.
 
 While a timeline is on, each rank notes its events in a ring. At its end each writes them down as text, on the clock of rank 0,
 and rank 0 puts the texts together. While none is on, a call asks ``is None`` once, and that is all.
@@ -18,7 +19,7 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from . import api, collectives, world
-from .operation import Call, call, perform
+from .operation import Call, Source, call, perform
 from .world import Program, World
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ def _compare_clocks(here: World) -> Comparison:
 
 # ---------------------------------------------------------------------------------------------------------- recording
 class Recorder:
-    """The events of one rank: ``(phase, thread, began, ended, what, more)``."""
+    """The events of one rank: ``(phase, thread, began, ended, what, more)``, and its messages likewise."""
 
     def __init__(self, here: World, path: Path, keep: int) -> None:
         self.world, self.path = here, path
@@ -159,6 +160,15 @@ class Recorder:
         """Note an event; it may push the oldest one out."""
         self.count += 1
         self.events.append(event)
+
+    def lent(self, key: int, readers: Sequence[int]) -> None:
+        """Note that this rank's bytes are there for others to read: a message to each of them has begun."""
+        if readers:
+            self.note("s", _CALLS, _clock(), 0, key, readers)
+
+    def found(self, key: int, source: Source) -> None:
+        """Note that this rank has what another has lent: the message has come."""
+        self.note("f", _CALLS, _clock(), 0, key, source)
 
     def run(self, call: Call, program: Program[T], verb: str = "") -> T:
         """Drive a program to its end, as `World.run` does, and note for whom it waited."""
@@ -255,7 +265,7 @@ def _as_text(recorder: Recorder, ended: Comparison) -> tuple[dict[str, Any], str
         "machine": here.machine_rank,
         "clock_offset_us": began.ahead / 1000,
         "clock_error_us": max(began.error, ended.error) / 1000,
-        "events": len(recorder.events),
+        "events": sum(phase not in "sf" for phase, *_ in recorder.events),
         "dropped": dropped,
     }
     labels = [f"machine {here.machine_rank}"] * (here.machine_count > 1) + [f"{dropped} older events dropped"] * (dropped > 0)
@@ -280,6 +290,9 @@ def _as_text(recorder: Recorder, ended: Comparison) -> tuple[dict[str, Any], str
     said = [place("M", thread) | {"name": name, "args": args} for name, thread, args in names]
     for i, (phase, thread, since, until, what, more) in enumerate(events):
         event = place(phase, thread * lanes.get(i, 1)) | {"ts": aligned(since) / 1000}
+        if phase in "sf":
+            said += [event | message for message in _messages(here.rank, phase, what, more)]
+            continue
         if phase == "X":
             event["dur"] = (aligned(until) - aligned(since)) / 1000
         else:
@@ -302,6 +315,14 @@ def _lanes(spans: list[tuple[int, int, int]]) -> dict[int, int]:
         open_until[lane].append(-until)
         found[i] = lane + 1
     return found
+
+
+def _messages(rank: int, phase: str, key: int, more: Any) -> list[dict[str, Any]]:
+    """The ends of messages, here where they begin or where one has come; both ends have the same id."""
+    same = {"cat": "message", "name": "message"}
+    if phase == "s":
+        return [same | {"id": f"{key:x}.{rank}.{reader}"} for reader in more]
+    return [same | {"id": f"{key:x}.{more.rank}.{rank}", "bp": "e", "args": {"from": more.rank, "bytes": more.nbytes}}]
 
 
 def _described(phase: str, what: Any, more: Any) -> dict[str, Any]:

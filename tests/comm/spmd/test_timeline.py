@@ -36,7 +36,8 @@ class Trace:
     def __init__(self, path, ranks=range(n)):
         trace = json.loads(path.read_text())
         self.about = {about["rank"]: about for about in trace["otherData"]["ranks"]}
-        self.events = [event for event in trace["traceEvents"] if event["ph"] != "M"]
+        self.events = [event for event in trace["traceEvents"] if event["ph"] not in "Msf"]
+        self.messages = [event for event in trace["traceEvents"] if event["ph"] in "sf"]
         names = [event for event in trace["traceEvents"] if event["ph"] == "M"]
         rank_of = {e["pid"]: int(e["args"]["name"].removeprefix("rank ")) for e in names if e["name"] == "process_name"}
         assert list(rank_of.values()) == list(self.about) == list(ranks)
@@ -54,6 +55,8 @@ class Trace:
             else:
                 assert event["id"].startswith(f"{event['pid']}.")  # Perfetto wants it only once in all processes
                 assert {"name", "ts"} <= event.keys()
+        for message in self.messages:
+            message["pid"] = rank_of[message["pid"]]
         for slices in threads.values():  # one inside the other, or one after the other
             stack = []
             for begin, _, end in sorted(slices):
@@ -90,6 +93,28 @@ def test_all_calls_and_spans_of_all_ranks_are_in_one_file(path):
         gradients = [e["ts"] + e["dur"] for e in trace.of(rank, "gradient")]
         calls = [e["ts"] for e in trace.of(rank, "neighbor_allreduce('x')")]
         assert all(a <= b + 1e-6 for a, b in zip(gradients, calls, strict=True))
+
+
+def test_every_message_begins_where_it_was_lent_and_ends_where_it_was_found(path):
+    count = 3
+    with ifog.timeline(path):
+        for _ in range(count):
+            ifog.neighbor_allreduce(torch.ones(50_000), name="x")
+    trace = Trace(path)
+    sources = ifog.allgather_object([j for j in range(n) if ifog.topology().W[me, j] and j != me])
+    begun = {message["id"]: message for message in trace.messages if message["ph"] == "s"}
+    ended = {message["id"]: message for message in trace.messages if message["ph"] == "f"}
+    assert len(begun) + len(ended) == len(trace.messages)
+    assert begun.keys() == ended.keys()
+    edges = sorted((begun[key]["pid"], ended[key]["pid"]) for key in ended)
+    assert edges == sorted((j, i) for i, found in enumerate(sources) for j in found for _ in range(count))
+    error = sum(2 * about["clock_error_us"] for about in trace.about.values())
+    for key, end in ended.items():
+        assert end["args"] == {"from": begun[key]["pid"], "bytes": 200_000}
+        assert begun[key]["ts"] <= end["ts"] + error
+        for message in (begun[key], end):  # Perfetto binds an arrow to the slice in which its end lies
+            calls = trace.of(message["pid"], "neighbor_allreduce('x')")
+            assert any(call["ts"] <= message["ts"] <= call["ts"] + call["dur"] for call in calls)
 
 
 def test_spans_that_overlap_get_a_lane_each(path):
