@@ -1,4 +1,5 @@
 # The public names of ifog.widgets: type checkers read them here, and `__init__.py` loads each when it is first used.
+from .bench import LabBench as LabBench
 from .cluster import Cluster as Cluster
 from .convergence import Convergence as Convergence
 from .network import Network as Network

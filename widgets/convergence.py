@@ -47,6 +47,7 @@ class Convergence(LiveWidget):
         band: bool = True,
         ghosts: int | Iterable[Run | Comparison] = (),
         presentation: bool = False,
+        **within: Any,
     ) -> None:
         self._ended = threading.Event()  # first of all: also what is not made to the end is closed
         for name, value in (("y", y), ("x", x)):
@@ -60,7 +61,7 @@ class Convergence(LiveWidget):
         self._thread: threading.Thread | None = None
         found = _checked(runs)
         self._ghosts = _earlier(ghosts, found)
-        super().__init__(presentation=presentation)
+        super().__init__(presentation=presentation, **within)
         self._follow([*self._ghosts, *found])
 
     # ---- from Python ---------------------------------------------------------------------------------------------------
@@ -69,6 +70,12 @@ class Convergence(LiveWidget):
     def runs(self) -> list[Run]:
         """The runs that are drawn."""
         return [each.run for each in self._thinned]
+
+    def clear(self) -> None:
+        """Draw none of them any more."""
+        with self._lock:
+            self._thinned, self._states, self._told, self._ghosts = [], [], [], []
+        self._catch_up()
 
     def add(self, *runs: Run | Comparison) -> None:
         """Draw these as well."""
@@ -175,8 +182,8 @@ class Convergence(LiveWidget):
         return self._state()
 
     def _catch_up(self) -> None:
-        if self.comm is not None:
-            self._send_now(self._rows([0] * len(self._thinned)))
+        self._look()
+        self._send_now(self._rows([0] * len(self._thinned)))
 
     def _take(self, message: Any) -> None:
         """Nothing on this page changes a run."""

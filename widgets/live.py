@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, overload
 
 import anywidget
@@ -61,7 +62,7 @@ class Sender:
 class LiveWidget(anywidget.AnyWidget):
     """A widget whose page speaks by messages of `ifog.widgets.messages`, and that leaves a picture behind."""
 
-    start = traitlets.Any(None).tag(
+    _start = traitlets.Any(None).tag(
         sync=True,
         # asked for when a page opens or comes back, never sent otherwise: so a late page sees what all others see
         to_json=lambda _, widget: [{"content": content, "buffers": buffers} for content, buffers in widget._everything()],
@@ -70,13 +71,16 @@ class LiveWidget(anywidget.AnyWidget):
 
     _label = "a widget"
     _per_second = 30.0
+    _parts: Mapping[str, LiveWidget] = MappingProxyType({})
 
-    def __init__(self, *, presentation: bool = False) -> None:
+    def __init__(self, *, presentation: bool = False, within: LiveWidget | None = None, part: str = "") -> None:
+        self._within, self._part = within, part  # the widget whose page shows this one, and what it is called there
         self._lock = threading.RLock()
         self._watched = True  # until a page says otherwise: it may not be able to while a cell runs
         self._handles: list[Any] = []
         self._held = self._stale = False
         self._sender = Sender(self._send_now, per_second=self._per_second, when_quiet=self._renew_pictures)
+        self._parts = {each._part: each for each in self._make_parts()}
         super().__init__(presentation=presentation)
         self.on_msg(self._received)
 
@@ -117,6 +121,10 @@ class LiveWidget(anywidget.AnyWidget):
         """What it shows now, as an SVG (`picture.svg`)."""
         raise NotImplementedError
 
+    def _make_parts(self) -> Iterable[LiveWidget]:
+        """Widgets that its page shows too: made ``within`` this one."""
+        return ()
+
     def _alone(self) -> list[Any] | None:
         """What a page without Python is told; None where it would be of no use, and a picture is better."""
         return None
@@ -135,16 +143,39 @@ class LiveWidget(anywidget.AnyWidget):
 
     # ---- messages ------------------------------------------------------------------------------------------------------
 
+    def close(self) -> None:
+        """Take the views away."""
+        for part in self._parts.values():
+            part.close()
+        super().close()
+
+    def open(self) -> None:
+        """Begin to talk to pages; a part of another widget does so through that one."""
+        if self._within is None:
+            super().open()
+
     def _everything(self) -> list[tuple[dict[str, Any], list[bytes]]]:
         with self._lock:
-            return [messages.pack(message) for message in self._state()]
+            own = [messages.pack(message) for message in self._state()]
+        of_parts = [
+            (content | {"part": name}, more) for name, part in self._parts.items() for content, more in part._everything()
+        ]
+        return own + of_parts
 
     def _send_now(self, message: Any) -> None:
-        if self._watched and self.comm is not None:
-            content, buffers = messages.pack(message)
+        if not self._watched:
+            return
+        content, buffers = messages.pack(message)
+        if self._within is not None:
+            self._within.send(content | {"part": self._part}, buffers)
+        elif self.comm is not None:
             self.send(content, buffers)
 
     def _received(self, _widget: Any, content: Any, buffers: Any) -> None:
+        part = self._parts.get(content.get("part", "")) if isinstance(content, dict) else None
+        if part is not None:
+            part._received(part, content, buffers)
+            return
         try:
             message = messages.unpack(content, buffers)
         except messages.BadMessage:
@@ -158,6 +189,9 @@ class LiveWidget(anywidget.AnyWidget):
                     self._renew_pictures()
             else:
                 self._take(message)
+        if isinstance(message, messages.Watched):
+            for each in self._parts.values():
+                each._received(each, content, buffers)
 
     # ---- the picture that stays ----------------------------------------------------------------------------------------
 
@@ -182,6 +216,9 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _renew_pictures(self) -> None:
         """Put what is shown now into the saved notebook; not under somebody's hand, because JupyterLab then makes new views."""
+        if self._within is not None:
+            self._within._renew_pictures()
+            return
         self._stale = self._held
         if self._held or not self._handles:
             return

@@ -224,6 +224,61 @@ class Picture:
     turn: int
 
 
+# ---- the lab bench, to the page --------------------------------------------------------------------------------------------
+
+
+class Dial(TypedDict):
+    """A parameter that can be turned."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    log: bool
+    whole: bool
+    about: str
+
+
+class Option(TypedDict):
+    """One of those to choose from."""
+
+    name: str
+    unfit: str  # why it cannot be chosen, or nothing
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What there is to choose from."""
+
+    problems: list[str]
+    methods: list[str]
+    topologies: list[Option]
+    places: list[str]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is set, and how what runs is."""
+
+    problem: str
+    method: str
+    topology: str
+    n: int
+    fixed: bool  # n is the problem's
+    heterogeneity: float  # −1: the problem has none
+    place: str
+    pace: float  # 0: as fast as it can
+    dials: list[Dial]
+    about: str
+    status: str  # empty: nothing has run yet
+    iteration: int
+    speed: float  # iterations a second
+    pending: list[str]  # was asked for, and is not in force yet
+    later: list[str]  # was set for the next start
+    said: str
+    trouble: bool
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -287,8 +342,23 @@ class Watched:
     held: bool
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Watched)
+@dataclass(frozen=True)
+class Press:
+    """A button of the bench was pressed."""
+
+    what: str  # start, pause, step, stop, reset
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Something was set."""
+
+    what: str
+    value: str
+
+
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture, Choices, Bench)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Watched, Press, Choose)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

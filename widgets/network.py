@@ -8,6 +8,7 @@ ring(6): ρ = 0.6667, degree 2, symmetric, doubly stochastic
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -56,10 +57,12 @@ class Network(LiveWidget):
         layout: str | None = None,
         machines: int | Sequence[Any] | None = None,
         presentation: bool = False,
+        **within: Any,
     ) -> None:
         self._version = 0
         self._colouring = Colouring()
         self._run: Run | None = None
+        self._watching = False  # whether a run elsewhere was asked what its nodes hold
         self._wanted: Schedule | None = None  # what was drawn with the mouse, and the run that is followed is to take up
         self._ended = threading.Event()
         schedule = _topology_of(topology) if _is_run(topology) else as_topology(topology)
@@ -70,7 +73,7 @@ class Network(LiveWidget):
         self._draw(schedule)
         if values is not None:
             self._colouring = colouring(values, schedule.n, schedule.label).after(Colouring())
-        super().__init__(presentation=presentation)
+        super().__init__(presentation=presentation, **within)
         if _is_run(topology):
             self.follow(topology)
 
@@ -112,7 +115,8 @@ class Network(LiveWidget):
         """Colour the nodes by what they hold in a run, light the edges of its round, and draw the topology in force.
 
         ``colour`` is ``"value"``, ``"disagreement"``, ``"error"`` or ``"loss"`` of each node; it can be chosen in the page too.
-        Edges that are added or removed there are so in the run. Of a run that works elsewhere only the topology is known here.
+        Edges that are added or removed there are so in the run. A run that works elsewhere is asked for it as long as
+        somebody looks.
         """
         if not _is_run(run):
             raise ArgumentError(f"run={run!r:.60} is no run: give what ifog.run has returned")
@@ -121,15 +125,22 @@ class Network(LiveWidget):
             raise ArgumentError(
                 f"{run.name} has {n} nodes, and {self._schedule.n} are drawn: give the run a Network of its own"
             )
-        if colour and colour not in possible:
+        if colour and colour not in (possible if run.problem is not None else nodes.NAMES):
             raise ArgumentError(f"colour={colour!r}: of {run.name} it can be {', '.join(map(repr, possible)) or 'nothing'}")
         with self._lock:
             self._ended.set()  # for the run that was followed before
-            self._run, self._ended = run, threading.Event()
+            self._run, self._ended, self._watching = run, threading.Event(), False
             usual = "disagreement" if "disagreement" in possible else ""
             self._colouring = Colouring(what=colour or usual)
             self._look()
         threading.Thread(target=self._work, args=(run, self._ended), name="ifog network", daemon=True).start()
+
+    def forget(self) -> None:
+        """Follow no run any longer, and show no values."""
+        with self._lock:
+            self._ended.set()
+            self._run, self._colouring = None, Colouring()
+            self._sender.offer(_NOTHING)
 
     def close(self) -> None:
         """Follow no run any longer, and take the views away."""
@@ -163,20 +174,30 @@ class Network(LiveWidget):
         run = self._run
         assert run is not None
         if run.topology is not None and run.topology is not self._schedule:
-            drawn_here = run.topology is self._wanted
+            drawn_here = run.topology == self._wanted
             self._draw(run.topology, self._places if drawn_here else None)
             self._offer_all()
-        what, k = self._colouring.what, run.iteration
-        if what and (self._colouring.values is None or k != self._colouring.round):
+        if run.problem is None:
+            self._watch(run)
+        choices = nodes.choices(run)
+        what, k = self._colouring.what or ("disagreement" if "disagreement" in choices else ""), nodes.iteration(run)
+        if what in choices and (self._colouring.values is None or k != self._colouring.round):
             self._paint(
                 Colouring(
                     nodes.measured(run, what),
                     what=what,
                     log=what in nodes.LOGARITHMIC,
-                    choices=tuple(nodes.choices(run)),
+                    choices=tuple(choices),
                     round=k,
                 )
             )
+
+    def _watch(self, run: Run) -> None:
+        """What is not here must be asked for; as long as somebody looks."""
+        if run.status in ("running", "paused") and self._watching != self._watched:
+            self._watching = self._watched
+            with contextlib.suppress(IfogError, TimeoutError):  # it has just ended, or nobody there can say
+                run.watch(self._watched)
 
     # ---- what is drawn ---------------------------------------------------------------------------------------------------
 
@@ -274,6 +295,8 @@ class Network(LiveWidget):
             if k >= len(self._drawing.rounds):
                 beyond = drawing.lines(self._schedule[k])
                 lit, weights, own = beyond.pairs, beyond.weights, beyond.own
+        with np.errstate(over="ignore"):  # what has run away is infinite in the page
+            shades = values.astype(np.float32)
         return messages.Values(
             *shown.limits,
             log=shown.log,
@@ -282,7 +305,7 @@ class Network(LiveWidget):
             names=list(shown.names),
             round=k,
             count=-1 if shown.round is None else shown.round,
-            values=values.astype(np.float32),
+            values=shades,
             lit=lit,
             weights=weights,
             own=own,
@@ -353,6 +376,22 @@ class Network(LiveWidget):
     def _offer_all(self) -> None:
         for message in self._state():
             self._sender.offer(message)
+
+
+_NOTHING = messages.Values(
+    0.0,
+    1.0,
+    log=False,
+    what="",
+    choices=[],
+    names=[],
+    round=-1,
+    count=-1,
+    values=messages.NO_FLOATS,
+    lit=messages.NO_WHOLE,
+    weights=messages.NO_FLOATS,
+    own=messages.NO_FLOATS,
+)
 
 
 def _is_run(given: Any) -> TypeGuard[Run]:

@@ -51,19 +51,29 @@ _MEASURES: dict[str, Callable[[torch.Tensor, Problem], torch.Tensor]] = {
     "error": _error,
     "loss": _loss,
 }
+NAMES = tuple(_MEASURES)
 
 
 def choices(run: Run) -> list[str]:
-    """What can be asked of a run's nodes: nothing if they are not here."""
+    """What can be asked of a run's nodes; of one elsewhere, what it has told."""
     problem = run.problem
     if problem is None or len(problem.nodes) < problem.n:
-        return []
+        known = {} if run.nodes is None else run.nodes.numbers
+        return [name for name in NAMES if name in known and np.isfinite(known[name]).any()]
     unknown = {"error"} if problem._best.optimum is None else set()
     return [name for name in _MEASURES if name not in unknown and (name != "loss" or problem.knows_loss)]
 
 
+def iteration(run: Run) -> int:
+    """When that is, or was."""
+    return run.iteration if run.problem is not None or run.nodes is None else run.nodes.iteration
+
+
 def measured(run: Run, what: str) -> NDArray[np.float64]:
-    """One number for each node, as it is now."""
-    assert run.problem is not None
-    values = _MEASURES[what](run.x.detach(), run.problem).double().cpu().numpy()
+    """One number for each node, as it is now; of a run elsewhere, as it has told last."""
+    if run.problem is not None:
+        values = _MEASURES[what](run.x.detach(), run.problem).double().cpu().numpy()
+    else:
+        assert run.nodes is not None
+        values = run.nodes.numbers[what]
     return np.log10(np.maximum(values, _SMALLEST)) if what in LOGARITHMIC else values

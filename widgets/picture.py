@@ -26,6 +26,14 @@ def svg(width: float, height: float, label: str, body: str, *, size: int = 13) -
     )
 
 
+def below(label: str, *drawings: str) -> str:
+    """Drawings of `svg`, one below the other."""
+    sizes = [size(each) for each in drawings]
+    tops = [sum(height for _, height in sizes[:k]) for k in range(len(sizes))]
+    body = "".join(f'<g transform="translate(0 {top:g})">{each}</g>' for top, each in zip(tops, drawings, strict=True))
+    return svg(max(wide for wide, _ in sizes), sum(height for _, height in sizes), label, body)
+
+
 def png(drawing: str) -> bytes:
     """An SVG as a PNG file, the same on every machine: its letters come with ifog."""
     import resvg_py  # here, because only who needs a PNG pays for it
@@ -70,7 +78,7 @@ def living_page(
     """A page on which a widget lives without Python: what its page was told is in it, and nobody answers."""
     said = [{"content": content, "buffers": [_coded(buffer) for buffer in buffers]} for content, buffers in start]
     image = f'<noscript><img alt="{escape(label)}" src="data:image/svg+xml;base64,{_coded(drawing.encode())}"></noscript>'
-    data = json.dumps({"start": said, "presentation": presentation}).replace("</", "<\\/")
+    data = json.dumps({"_start": said, "presentation": presentation}).replace("</", "<\\/")
     module = f"data:text/javascript;base64,{_coded(esm.encode())}"
     return _page(
         label,
@@ -82,7 +90,7 @@ def living_page(
 _ALONE = """
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
 const traits = JSON.parse(document.getElementById("traits").textContent);
-for (const message of traits.start) message.buffers = message.buffers.map(bytes);
+for (const message of traits._start) message.buffers = message.buffers.map(bytes);
 const nothing = () => undefined;
 const model = { get: (name) => traits[name], on: nothing, off: nothing, send: nothing };
 widget.initialize({ model });

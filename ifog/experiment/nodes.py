@@ -17,7 +17,7 @@ from .steps import Stepper
 
 
 class Nodes(NamedTuple):
-    """Numbers of all nodes: ``error`` ‖x_i − x*‖, ``disagreement`` ‖x_i − x̄‖, ``loss`` f_i(x_i), ``value``, x_i's first one."""
+    """Numbers of all nodes: ``error`` ‖x_i − x*‖, ``disagreement`` ‖x_i − x̄‖, ``loss`` f_i(x_i), ``value`` ‖x_i‖, or x_i."""
 
     iteration: int
     numbers: Mapping[str, NDArray[np.float64]]
@@ -32,7 +32,8 @@ def measured(steps: Stepper, x: torch.Tensor, mean: torch.Tensor, optimum: torch
     table = torch.zeros((len(NAMES), steps.net.n), dtype=torch.float64)
     away = [torch.linalg.vector_norm((x - point).flatten(1), dim=1, dtype=torch.float64) for point in (optimum, mean)]
     loss = problem.loss(x, here).double() if problem.knows_loss else torch.full((len(x),), math.nan, dtype=torch.float64)
-    table[:, here.start : here.stop] = torch.stack([*away, loss, x[:, 0].double()]).cpu()
+    value = x[:, 0].double() if x.shape[1] == 1 else torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+    table[:, here.start : here.stop] = torch.stack([*away, loss, value]).cpu()
     return table
 
 

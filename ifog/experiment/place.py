@@ -88,7 +88,9 @@ class Mirror(Run):
                 self.became("failed", error)
                 return
             self.name, self.iteration, self.steps = said.name, said.iteration, said.steps
-            self.parameters, self._topology, self._pace = said.parameters, said.topology, said.pace
+            if self._topology is None or said.marks != self.marks:  # else it is the same again, and those who draw it know it
+                self._topology = said.topology
+            self.parameters, self._pace = said.parameters, said.pace
             self.nodes = said.nodes
             self.marks[:], self.about = said.marks, dict(said.about)
             self.records.add(said.columns)

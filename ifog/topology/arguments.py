@@ -6,6 +6,9 @@ import math
 import operator
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -51,8 +54,26 @@ def share(name: str, value: Any, *, with_zero: bool = False, with_one: bool = Tr
     return number
 
 
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Within it, this thread's warnings of topologies are put on a list: for who tries some, or has another place to say so."""
+    found: list[str] = []
+    token = _heard.set(found)
+    try:
+        yield found
+    finally:
+        _heard.reset(token)
+
+
 def warn(message: str, kind: type[IfogWarning] = TopologyWarning) -> None:
     """A warning that points at the line of the user, however deep inside ifog the matter was noticed."""
+    listener = _heard.get()
+    if listener is not None:
+        listener.append(message)
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_globals.get("__name__", "").startswith("ifog.") and frame.f_back is not None:
         frame, level = frame.f_back, level + 1

@@ -48,6 +48,7 @@ export class CurvesState {
       [this.wanted, this.x, this.log, this.band] = [message.y, message.x, message.log, message.band];
     } else if (message.type === "rows") {
       this.runs = message.runs;
+      if (this.columns.length > this.runs.length) [this.columns, this.alone] = [this.columns.slice(0, this.runs.length), ""];
       let at = 0;
       for (const part of message.parts) at = this.add(part, message.rows, at);
     }

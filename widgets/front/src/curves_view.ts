@@ -60,6 +60,7 @@ export class CurvesView {
     private readonly state: CurvesState,
     parent: HTMLElement,
     presentation: boolean,
+    part = false, // of another view, which has the bar for all
   ) {
     this.y = select("what is drawn", [], (name) => this.choose(() => (state.y = name)));
     this.x = select("against", [], (name) => this.choose(() => (state.x = name)));
@@ -69,7 +70,9 @@ export class CurvesView {
     const all = button("Reset zoom", "see everything", () => this.choose(() => undefined));
     const larger = button("Aa", "larger type, for a lecture hall", () => this.present(!this.root.classList.contains("presentation")));
     const bar = make("div", { class: "ifog-bar" }, this.y, make("label", {}, "against", this.x), this.log, this.logX, this.band);
-    bar.append(make("span", { class: "spring" }), all, larger);
+    bar.append(make("span", { class: "spring" }), all);
+    if (part) this.root.classList.add("ifog-part");
+    else bar.append(larger);
     this.box.append(this.empty);
     this.root.append(bar, this.box, this.legend);
     parent.append(this.root);
@@ -100,7 +103,7 @@ export class CurvesView {
     this.state.tell();
   }
 
-  private present(on: boolean): void {
+  present(on: boolean): void {
     this.root.classList.toggle("presentation", on);
     this.state.larger = on;
     this.restyle();

@@ -25,6 +25,8 @@ const ICONS = {
   play: "M4 2.5v11l9-5.5z",
   pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z",
   step: "M3 2.5v11l7-5.5zM11 2.5h2v11h-2z",
+  stop: "M3 3h10v10H3z",
+  reset: "M8 2a6 6 0 1 1-5.7 4.1l1.6.5A4.3 4.3 0 1 0 8 3.7V6L4.4 3 8 0z",
   fit: "M2 6V2h4v1.6H3.6V6zM10 2h4v4h-1.6V3.6H10zM2 10h1.6v2.4H6V14H2zM12.4 10H14v4h-4v-1.6h2.4z",
   square: "M3 3h10v10H3z",
   again: "M8 2a6 6 0 1 0 5.7 7.9l-1.6-.5A4.3 4.3 0 1 1 8 3.7c1.1 0 2.1.4 2.9 1.1L9 6.7h5V1.8l-1.9 1.8A6 6 0 0 0 8 2z",

@@ -51,6 +51,21 @@ export interface Knob {
   choice: boolean;
 }
 
+export interface Option {
+  name: string;
+  unfit: string;
+}
+
+export interface Dial {
+  name: string;
+  value: number;
+  low: number;
+  high: number;
+  log: boolean;
+  whole: boolean;
+  about: string;
+}
+
 /** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
 export interface Graph {
   type: "graph";
@@ -168,6 +183,37 @@ export interface Picture {
   turn: number;
 }
 
+/** What there is to choose from. */
+export interface Choices {
+  type: "choices";
+  problems: string[];
+  methods: string[];
+  topologies: Option[];
+  places: string[];
+}
+
+/** What is set, and how what runs is. */
+export interface Bench {
+  type: "bench";
+  problem: string;
+  method: string;
+  topology: string;
+  n: number;
+  fixed: boolean;
+  heterogeneity: number;
+  place: string;
+  pace: number;
+  dials: Dial[];
+  about: string;
+  status: string;
+  iteration: number;
+  speed: number;
+  pending: string[];
+  later: string[];
+  said: string;
+  trouble: boolean;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -221,9 +267,22 @@ export interface Watched {
   held: boolean;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture;
+/** A button of the bench was pressed. */
+export interface Press {
+  type: "press";
+  what: string;
+}
 
-export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Watched;
+/** Something was set. */
+export interface Choose {
+  type: "choose";
+  what: string;
+  value: string;
+}
+
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench;
+
+export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Watched | Press | Choose;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
@@ -237,4 +296,6 @@ export const ARRAYS = {
   words: {  },
   knobs: {  },
   picture: {  },
+  choices: {  },
+  bench: {  },
 } as const;

@@ -118,7 +118,8 @@ export class NetworkState {
 
   private takeGraph(graph: Graph): void {
     const same = this.graph?.n === graph.n;
-    this.from = same && this.graph!.layout !== graph.layout ? this.positions : null;
+    const moved = same && this.positions.some((place, k) => place !== graph.positions[k]);
+    this.from = moved ? this.positions : null;
     [this.graph, this.blocks, this.positions, this.waiting] = [graph, null, graph.positions, []];
     if (!same) [this.spot, this.values] = [null, null];
     this.tell("all");
@@ -130,6 +131,10 @@ export class NetworkState {
   }
 
   private takeValues(values: Values): void {
+    if (!values.values.length) {
+      this.values = null;
+      return this.tell("values");
+    }
     if (this.graph && values.values.length !== this.graph.n) return; // of a topology that is no longer drawn
     const last = this.values;
     const alike = last && last.values.length === values.values.length && last.what === values.what && !values.names.length;

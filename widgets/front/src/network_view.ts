@@ -71,6 +71,7 @@ export class NetworkView {
     private readonly send: (message: FromThePage) => void,
     parent: HTMLElement,
     presentation: boolean,
+    part = false, // of another view, which says what round it is, and has the bar for all
   ) {
     const larger = button("Aa", "larger type, for a lecture hall", () => this.present(!this.root.classList.contains("presentation")));
     this.speed.addEventListener("input", () => (state.speed = 2 ** Number(this.speed.value)));
@@ -78,8 +79,10 @@ export class NetworkView {
     const [speed, layout] = [make("label", {}, "speed", this.speed), make("label", {}, "layout", this.layout)];
     const fit = button(icon("fit"), "see everything", () => this.fit());
     this.forGraphs = [this.play, this.step, speed, layout, tools, fit]; // blocks have no use for them
-    const bar = make("div", { class: "ifog-bar" }, this.play, this.step, this.count, speed, make("span", { class: "spring" }));
-    bar.append(this.colours, layout, tools, fit, larger);
+    const bar = make("div", { class: "ifog-bar" });
+    if (part) bar.append(this.colours, this.count, make("span", { class: "spring" }), layout, tools, fit);
+    else bar.append(this.play, this.step, this.count, speed, make("span", { class: "spring" }), this.colours, layout, tools, fit, larger);
+    this.root.classList.toggle("ifog-part", part);
     this.side.append(make("div", { class: "ifog-soft" }, "rows of W receive"), this.mapBox, this.scale, this.disc);
     this.root.append(bar, make("div", { class: "ifog-pictures" }, this.box, this.side), make("div", {}, this.title, " ", this.facts), this.note, this.tip, this.status);
     parent.append(this.root);
@@ -137,7 +140,7 @@ export class NetworkView {
     this.changed("all");
   }
 
-  private present(on: boolean): void {
+  present(on: boolean): void {
     this.root.classList.toggle("presentation", on);
     this.restyle();
   }

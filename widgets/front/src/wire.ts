@@ -33,7 +33,7 @@ function listen(model: Model, hear: (message: ToThePage) => void): void {
     const message = unpack(content, buffers ?? []);
     if (message) hear(message);
   };
-  for (const { content, buffers } of (model.get("start") as Packed[] | null) ?? []) take(content, buffers);
+  for (const { content, buffers } of (model.get("_start") as Packed[] | null) ?? []) take(content, buffers);
   model.on("msg:custom", take as never);
 }
 
@@ -93,7 +93,7 @@ export function shared<S extends State>(
 ): { initialize(context: { model: Model }): void; render(context: { model: Model; el: HTMLElement }): () => void } {
   // each view gets a model object of its own, but what is in it is one
   const states = new WeakMap<object, { state: S; audience: Audience }>();
-  const key = (model: Model) => model.get("start") as object;
+  const key = (model: Model) => model.get("_start") as object;
   return {
     initialize({ model }) {
       const state = begin();
