@@ -14,6 +14,7 @@ from ifog.errors import ArgumentError
 from . import theme
 
 Values = NDArray[np.float64]
+_NONE = -16.0  # powers of ten below this stand for zero: where all nodes start at one point, they would take all the colours
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class Colouring:
 
     def after(self, before: Colouring, low: float | None = None, high: float | None = None) -> Colouring:
         """With limits that hold what was shown before as well, so that agreement is seen as one colour; or with those given."""
-        bottom, top = theme.limits(self.values)
-        if before.values is not None and (before.what, before.names) == (self.what, self.names):
+        told = self._told()
+        bottom, top = theme.limits(told)
+        if before._told().size and (before.what, before.names) == (self.what, self.names):
             bottom, top = min(bottom, before.limits[0]), max(top, before.limits[1])
         return replace(self, limits=(bottom if low is None else float(low), top if high is None else float(high)))
+
+    def _told(self) -> Values:
+        """The values that say something."""
+        values = np.zeros(0) if self.values is None else self.values[np.isfinite(self.values)]
+        return values[values > _NONE] if self.log else values
 
     def colours(self, n: int) -> list[str]:
         """The colour of each of n nodes."""

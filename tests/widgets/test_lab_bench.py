@@ -108,7 +108,9 @@ def test_what_a_page_can_do_can_be_done_from_python_and_the_page_follows(lay):
     page.until(lambda: run.over and again.iteration > 0)
     assert (again.name, run.status) == ("diging on grid(9)", "stopped")
     page.until(lambda: page["later"] == [] and page.heard["network", "graph"].n == 9)
-    assert [each["name"] for each in page.heard["curves", "rows"].runs] == ["extra on ring(8)", "diging on grid(9)"]
+    page.until(lambda: len(page.heard["curves", "rows"].runs) == 2)
+    shown = [(each["name"], each["ghost"]) for each in page.heard["curves", "rows"].runs]
+    assert shown == [("extra on ring(8)", True), ("diging on grid(9)", False)]
 
 
 def test_a_topology_that_the_method_cannot_take_is_refused_in_words_and_nothing_is_lost(lay):

@@ -7,6 +7,7 @@ import type { Bench, Dial as Turn, FromThePage, Option } from "./messages";
 import { NetworkView } from "./network_view";
 
 const PACE: Range = { name: "pace", low: 1, high: 1000, log: true, whole: false, about: "iterations a second" };
+const HINT = "Try this: start, and while the curve falls choose another topology, turn lr, or draw an edge.";
 const SET_FOR_LATER: Record<string, string> = { n: "nodes", on: "place" };
 
 export class BenchView {
@@ -131,13 +132,14 @@ export class BenchView {
   }
 
   /** What was asked for, and what came of it. */
-  private writeSaid({ pending, later, said, trouble }: Bench): void {
+  private writeSaid({ status, pending, later, said, trouble }: Bench): void {
     const chips = pending.map((what) => make("span", { class: "ifog-chip", "data-kind": "pending" }, `${what}: pending …`));
     if (later.length) {
       const names = later.map((name) => SET_FOR_LATER[name] ?? name).join(", ");
       chips.push(make("span", { class: "ifog-chip", "data-kind": "later" }, `${names}: with the next start`));
     }
     if (said) chips.push(make("span", { class: "ifog-chip", "data-kind": trouble ? "trouble" : "done" }, said));
+    if (!status && !chips.length) chips.push(make("span", { class: "ifog-soft ifog-hint" }, HINT));
     const now = chips.map((chip) => chip.textContent).join();
     if (this.said.dataset.now === now) return; // else it would be read aloud again and again
     this.said.dataset.now = now;

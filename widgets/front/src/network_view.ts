@@ -80,7 +80,7 @@ export class NetworkView {
     const fit = button(icon("fit"), "see everything", () => this.fit());
     this.forGraphs = [this.play, this.step, speed, layout, tools, fit]; // blocks have no use for them
     const bar = make("div", { class: "ifog-bar" });
-    if (part) bar.append(this.colours, this.count, make("span", { class: "spring" }), layout, tools, fit);
+    if (part) bar.append(this.colours, this.layout, make("span", { class: "spring" }), tools, fit);
     else bar.append(this.play, this.step, this.count, speed, make("span", { class: "spring" }), this.colours, layout, tools, fit, larger);
     this.root.classList.toggle("ifog-part", part);
     this.side.append(make("div", { class: "ifog-soft" }, "rows of W receive"), this.mapBox, this.scale, this.disc);
