@@ -4,3 +4,4 @@ from .cluster import Cluster as Cluster
 from .convergence import Convergence as Convergence
 from .network import Network as Network
 from .playground import Playground as Playground
+from .timeline import Timeline as Timeline

@@ -279,6 +279,61 @@ class Bench:
     trouble: bool
 
 
+# ---- a timeline, to the page ------------------------------------------------------------------------------------------------
+
+
+class Row(TypedDict):
+    """A rank in a timeline. The shares of its time are −1 where they are not known."""
+
+    name: str
+    note: str
+    lanes: int
+    compute: float
+    wait: float
+    copy: float
+
+
+class What(TypedDict):
+    """What a segment is: many have it in common."""
+
+    row: int
+    lane: int
+    kind: int
+    name: str
+    call: str
+    bytes: float
+    peer: int  # −1: nobody
+    error: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that is drawn of a trace, in microseconds since its beginning."""
+
+    title: str
+    note: str
+    end: float
+    live: bool  # more may come
+    kinds: list[str]
+    rows: list[Row]
+    whats: list[What]
+    begin: Doubles  # of each segment, in this order
+    length: Floats
+    what: Whole  # its place in `whats`
+    lent: Doubles  # of each message: when it began,
+    found: Doubles  # when it had come,
+    ends: Whole  # from which row and to which,
+    sizes: Floats  # and its bytes
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be saved."""
+
+    name: str
+    text: str
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -335,6 +390,11 @@ class Colour:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """The trace is wanted as a file."""
+
+
+@dataclass(frozen=True)
 class Watched:
     """Whether somebody looks at the widget, and has the pointer or the keyboard on it."""
 
@@ -357,8 +417,8 @@ class Choose:
     value: str
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture, Choices, Bench)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Watched, Press, Choose)
+TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture, Choices, Bench, Trace, File)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Press, Choose, Fetch, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

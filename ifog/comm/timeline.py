@@ -1,5 +1,6 @@
-"""What every rank did, and when: calls, waits, messages and marked spans of all ranks in one file, for Perfetto,
-chrome://tracing and `ifog.widgets.Timeline`.
+"""What every rank did, and when: calls, waits, messages and marked spans of all ranks in one file.
+
+It is for `ifog.widgets.Timeline`, for Perfetto and for chrome://tracing.
 
 While a timeline is on, each rank notes its events in a ring. At its end each writes them down as text, on the clock of rank 0,
 and rank 0 puts the texts together. While none is on, a call asks ``is None`` once, and that is all.

@@ -1,5 +1,6 @@
-"""The engines of a cluster as tiles, in a real JupyterLab and with real engines; pictures go to build/screenshots."""
+"""What is seen of real engines, in a real JupyterLab: tiles, and the timeline of a cell; pictures go to build/screenshots."""
 
+import json
 import os
 
 import nbformat
@@ -20,7 +21,7 @@ def lab(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         try:
-            Cluster(4, threads=1).start()
+            Cluster(4, threads=1, directory=folder).start()
             with jupyter_lab(folder) as address:
                 yield folder, address
         finally:
@@ -115,4 +116,77 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     tile(3, "idle").wait_for(timeout=60_000)
     run(4)
     page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[4].model.executionCount > 6")
+    assert page.troubles == []
+
+
+TRACE = [
+    "%load_ext ifog\nfrom ifog.widgets import Timeline",
+    "%%px\nimport ifog, torch, os\nx = torch.randn(100_000)\n"
+    "with ifog.timeline('trace.json'):\n"
+    "    for k in range(20):\n"
+    "        with ifog.span('gradient'):\n"
+    "            for _ in range(30 if ifog.rank() == k % 4 else 5): x = x.sin()\n"
+    "        x = ifog.neighbor_allreduce(x, name='x')\n"
+    "path = os.path.abspath('trace.json')\npath",
+    "shown = Timeline(Out[2][0])\nshown",
+]
+
+
+def test_the_timeline_of_a_cell_is_shown_and_can_be_looked_into(lab, page):
+    folder, address = lab
+    cluster = Cluster.of(Home())
+    if cluster.trouble():
+        cluster.restart()
+    notebook = Notebook(page, address, folder / "timeline.ipynb", TRACE)
+    notebook.run_all()
+    canvas = page.locator(".ifog-timeline canvas")
+    canvas.wait_for(timeout=60_000)
+    page.wait_for_function("() => document.querySelector('.ifog-timeline canvas').dataset.frames > 0")
+    canvas.scroll_into_view_if_needed()
+    notebook.picture("timeline")
+    trace = notebook.ask("[shown.summary, len(shown._trace.segments), len(shown._trace.arrows)]")
+    assert [row["name"] for row in trace[0]] == [f"rank {rank}" for rank in range(4)]
+    assert all(abs(row["compute"] + row["wait"] + row["copy"] - 1) < 1e-6 for row in trace[0])
+    assert trace[2] == 20 * 4 * 2  # each rank of exponential(4) has two neighbours
+
+    part = page.locator(".ifog-part")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 600, box["y"] + 40)
+    page.keyboard.down("Control")
+    for _ in range(5):
+        page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    page.wait_for_function("() => / to .* of /.test(document.querySelector('.ifog-part').textContent)")
+    before = part.inner_text()
+    page.mouse.down()
+    page.mouse.move(box["x"] + 500, box["y"] + 40, steps=4)
+    page.mouse.up()
+    assert part.inner_text() != before
+    canvas.focus()
+    canvas.press("n")
+    tip = page.locator(".ifog-timeline .ifog-tip")
+    assert tip.inner_text().startswith("rank 0: ")
+    canvas.press("ArrowDown")
+    canvas.press("n")
+    assert page.locator(".ifog-timeline [aria-live]").inner_text().startswith("rank 1: ")
+    notebook.picture("timeline-zoomed")
+    canvas.press("0")
+    assert " of " not in part.inner_text()
+    page.get_by_role("button", name="which share of the time").click()
+    assert page.locator(".ifog-shares tr").count() == 5
+    with page.expect_download() as download:
+        page.get_by_role("button", name="open it at ui.perfetto.dev").click()
+    saved = json.loads(download.value.path().read_text())
+    assert {event["ph"] for event in saved["traceEvents"]} == set("MXsf")
+
+    notebook.theme("Dark")
+    page.get_by_role("button", name="larger type, for a lecture hall").click()
+    page.wait_for_timeout(300)
+    canvas.scroll_into_view_if_needed()
+    notebook.picture("timeline-dark-presentation")
+    notebook.save()
+    notebook.open()
+    canvas.wait_for(timeout=30_000)
+    page.wait_for_function("() => document.querySelector('.ifog-timeline canvas').dataset.frames > 0")
+    assert nbformat.read(notebook.path, 4).cells[2].outputs[0].data["image/png"]
     assert page.troubles == []

@@ -66,6 +66,26 @@ export interface Dial {
   about: string;
 }
 
+export interface Row {
+  name: string;
+  note: string;
+  lanes: number;
+  compute: number;
+  wait: number;
+  copy: number;
+}
+
+export interface What {
+  row: number;
+  lane: number;
+  kind: number;
+  name: string;
+  call: string;
+  bytes: number;
+  peer: number;
+  error: string;
+}
+
 /** All that is drawn of a topology. A line joins two nodes a < b; its weights are W[b, a] and W[a, b], or NaN. */
 export interface Graph {
   type: "graph";
@@ -214,6 +234,32 @@ export interface Bench {
   trouble: boolean;
 }
 
+/** All that is drawn of a trace, in microseconds since its beginning. */
+export interface Trace {
+  type: "trace";
+  title: string;
+  note: string;
+  end: number;
+  live: boolean;
+  kinds: string[];
+  rows: Row[];
+  whats: What[];
+  begin: Float64Array;
+  length: Float32Array;
+  what: Uint32Array;
+  lent: Float64Array;
+  found: Float64Array;
+  ends: Uint32Array;
+  sizes: Float32Array;
+}
+
+/** A file to be saved. */
+export interface File {
+  type: "file";
+  name: string;
+  text: string;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -260,13 +306,6 @@ export interface Turned {
   turn: number;
 }
 
-/** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
-export interface Watched {
-  type: "watched";
-  views: number;
-  held: boolean;
-}
-
 /** A button of the bench was pressed. */
 export interface Press {
   type: "press";
@@ -280,9 +319,21 @@ export interface Choose {
   value: string;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench;
+/** The trace is wanted as a file. */
+export interface Fetch {
+  type: "fetch";
+}
 
-export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Watched | Press | Choose;
+/** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
+export interface Watched {
+  type: "watched";
+  views: number;
+  held: boolean;
+}
+
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Trace | File;
+
+export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Press | Choose | Fetch | Watched;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
@@ -298,4 +349,6 @@ export const ARRAYS = {
   picture: {  },
   choices: {  },
   bench: {  },
+  trace: { begin: Float64Array, length: Float32Array, what: Uint32Array, lent: Float64Array, found: Float64Array, ends: Uint32Array, sizes: Float32Array },
+  file: {  },
 } as const;
