@@ -7,6 +7,7 @@ So the parameters are moved once, into memory that the neighbours read: the mode
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -46,7 +47,6 @@ class Part:
         """The vector: the parameters are views of it."""
         self.segments = tuple(p.numel() for _, p in named)
         """How long the tensors are that lie one after the other in it."""
-        self._gradient: Tensor | None = None
         with torch.no_grad():
             for place in self.places:
                 view = place.of(self.x)
@@ -57,31 +57,47 @@ class Part:
         """Any vector of this form as tensors, by the names of the parameters."""
         return {place.name: place.of(vector) for place in self.places}
 
+    @cached_property
+    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Memory for the gradients, and the views that parameters have of it."""
+        whole = memory(self.x.numel(), dtype=self.dtype, device=self.device).zero_()
+        return whole, [place.of(whole) for place in self.places]
+
+    @torch.no_grad()
     def gradient(self) -> Tensor:
         """The gradients as one vector, of which they are views from now on; zeros where there is none."""
-        return self.gathered(self.places)
+        whole, views = self._gradients
+        for i, view in enumerate(views):
+            if self.places[i].parameter.grad is None:
+                view.zero_()
+            else:
+                self.take_gradient(i)
+        return whole
 
-    def gathered(self, places: list[Place]) -> Tensor:
-        """The same vector, of which only these places need be right."""
-        if self._gradient is None:
-            self._gradient = memory(self.x.numel(), dtype=self.dtype, device=self.device)
-        base, width = self._gradient.data_ptr(), self._gradient.element_size()
-        with torch.no_grad():
-            for place in places:
-                found = place.parameter.grad
-                if found is not None and found.data_ptr() == base + place.begin * width:
-                    continue
-                view = place.of(self._gradient)
-                if found is None:
-                    view.zero_()
-                else:
-                    view.copy_(found)
-                    place.parameter.grad = view
-        return self._gradient
+    def take_gradient(self, i: int) -> None:
+        """The gradient of the i-th parameter is a view of that vector from now on."""
+        view = self._gradients[1][i]
+        found = self.places[i].parameter.grad
+        if found is not None and found is not view:
+            view.copy_(found)
+            self.places[i].parameter.grad = view
+
+    def have_gradient(self, i: int) -> None:
+        """The same; where there is none, it is zero from now on."""
+        parameter, view = self.places[i].parameter, self._gradients[1][i]
+        if parameter.grad is None and parameter.requires_grad:
+            parameter.grad = view.zero_()
+        self.take_gradient(i)
+
+    @property
+    def gradients(self) -> Tensor:
+        """The vector that the gradients are views of, whatever is in it."""
+        return self._gradients[0]
 
     def keep_apart(self, memory: dict[str, Tensor]) -> None:
         """Give each tensor that lies in the vector, or in that of the gradients, memory of its own: those change in place."""
-        mine = {v.untyped_storage().data_ptr() for v in (self.x, self._gradient) if v is not None}
+        vectors = [self.x, self.gradients] if "_gradients" in self.__dict__ else [self.x]
+        mine = {vector.untyped_storage().data_ptr() for vector in vectors}
         for name, tensor in memory.items():
             if tensor.untyped_storage().data_ptr() in mine:
                 memory[name] = tensor.clone()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..comm import api
-from .flat import Flat, Part, Place
+from .flat import Flat, Part
 from .wrapped import Closure, Way, computed
 
 BUCKET = 4 * 2**20
@@ -21,26 +21,25 @@ BUCKET = 4 * 2**20
 class Bucket:
     """Some parameters that lie side by side, and their gradients."""
 
-    def __init__(self, part: Part, places: list[Place], name: str) -> None:
-        self.part, self.places, self.name = part, places, name
-        self.low, self.high = places[0].begin, places[-1].begin + places[-1].parameter.numel()
-        self.missing = len(places)
+    def __init__(self, part: Part, numbers: range, name: str) -> None:
+        self.part, self.numbers, self.name = part, numbers, name
+        first, last = part.places[numbers[0]], part.places[numbers[-1]]
+        self.low, self.high = first.begin, last.begin + last.parameter.numel()
+        self.missing = len(numbers)
         self.handle: Any = None
 
     def start(self) -> None:
         """Send them, whatever is there: others may have a gradient where this rank has none."""
-        whole = self.part.gathered(self.places)
-        for place in self.places:
-            if place.parameter.grad is None and place.parameter.requires_grad:
-                place.parameter.grad = place.of(whole)
-        g = whole[self.low : self.high]
+        for i in self.numbers:
+            self.part.have_gradient(i)
+        g = self.part.gradients[self.low : self.high]
         self.handle = api.allreduce_nonblocking(g, "mean", name=self.name, out=g)
 
     def wait(self) -> None:
         """Until the mean is in their place."""
         self.handle.wait()
         self.handle = None
-        self.missing = len(self.places)
+        self.missing = len(self.numbers)
 
 
 class Averaging:
@@ -51,8 +50,8 @@ class Averaging:
         self.buckets: list[Bucket] = []
         self.hooks: list[Any] = []
         for part in flat:
-            for places in _grouped(part):
-                self.buckets.append(Bucket(part, places, f"gradients {len(self.buckets)}"))
+            for numbers in _grouped(part):
+                self.buckets.append(Bucket(part, numbers, f"gradients {len(self.buckets)}"))
         self._next = 0
         self._under_way = False
         self.paused = False
@@ -61,8 +60,8 @@ class Averaging:
         """Whether what lies in the gradients is a mean."""
         if n > 1:
             for b, bucket in enumerate(self.buckets):
-                for i, place in enumerate(bucket.places):
-                    tensor: Any = place.parameter
+                for i in bucket.numbers:
+                    tensor: Any = bucket.part.places[i].parameter
                     self.hooks.append(tensor.register_post_accumulate_grad_hook(self._noticing(b, i)))
 
     @contextlib.contextmanager
@@ -86,14 +85,14 @@ class Averaging:
 
     def _notice(self, bucket: Bucket, i: int) -> None:
         """A parameter has its gradient."""
-        bucket.part.gathered(bucket.places[i : i + 1])
+        bucket.part.take_gradient(i)
         self.done = False
         if self.paused:
             return
         if not self._under_way:
             self._under_way, self._next = True, 0
             for other in self.buckets:
-                other.missing = len(other.places)
+                other.missing = len(other.numbers)
             engine: Any = torch.autograd.Variable._execution_engine
             engine.queue_callback(self.finish)  # at the end of this backward pass
         bucket.missing -= 1
@@ -150,15 +149,13 @@ class Gradients(Way):
         return loss
 
 
-def _grouped(part: Part) -> Iterator[list[Place]]:
-    """The places from the last one on, some at a time, each group in ascending order."""
-    group: list[Place] = []
-    size = 0
-    for place in reversed(part.places):
-        nbytes = place.parameter.numel() * part.x.element_size()
-        if group and size + nbytes > BUCKET:
-            yield group[::-1]
-            group, size = [], 0
-        group.append(place)
+def _grouped(part: Part) -> Iterator[range]:
+    """The numbers of the parameters from the last one on, some at a time."""
+    end, size = len(part.places), 0
+    for i in reversed(range(len(part.places))):
+        nbytes = part.places[i].parameter.numel() * part.x.element_size()
+        if size and size + nbytes > BUCKET:
+            yield range(i + 1, end)
+            end, size = i + 1, 0
         size += nbytes
-    yield group[::-1]
+    yield range(end)
