@@ -289,13 +289,14 @@ def main() -> None:
         console.print(
             f"{key}: one-peer is {one_peer:.2f} times the iteration without communication (goal: 1.15)", highlight=False
         )
-    slower = [
-        f"{name}: {key}"
+    slower = {
+        f"{name} ({key})": ratio(seconds, name, DDP)
         for key, seconds in results["iterations"].items()
         for name in METHODS
-        if METHODS[name] and ratio(seconds, name, DDP) > 1
-    ]
-    console.print(f"Slower than DDP: {'; '.join(slower) or 'none'}", highlight=False)
+        if METHODS[name]
+    }
+    said = "; ".join(f"{name}: {times:.2f} times" for name, times in slower.items() if times > 1.05)
+    console.print(f"More than 5 % slower than DDP: {said or 'none'}", highlight=False)
 
 
 if __name__ == "__main__":

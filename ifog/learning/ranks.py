@@ -16,9 +16,9 @@ from ..experiment.crew import crew
 
 def memory(numel: int, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """An uninitialised vector that the neighbours can read where it lies."""
-    if crew().size == 1:
+    if crew().size == 1 or device.type != "cpu":  # what is mixed on a GPU passes through pinned memory of the host
         return torch.empty(numel, dtype=dtype, device=device)
-    return api.empty(numel, dtype=dtype, device=device)
+    return api.empty(numel, dtype=dtype)
 
 
 def begin_alike(model: nn.Module) -> None:

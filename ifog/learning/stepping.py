@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from .. import algorithms
 from ..algorithms import Memory, Method
 from ..comm import api
-from ..errors import ArgumentError, MethodError
+from ..errors import ArgumentError, IfogWarning, MethodError
 from ..experiment.crew import crew
 from ..network import Network
 from ..network.hosts import Hosts
@@ -100,7 +101,7 @@ class Optimizer(Wrapped):
         if found is None and parameters:
             raise ArgumentError(f"{min(parameters)}: 'allreduce' has no parameters; torch's optimizer has them all")
         if found is not None:
-            _check(found, self.net, self.parameters)
+            _check(found, self.net, self.parameters, torch_optimizer)
         check_alike(
             method=ALLREDUCE if found is None else found.name,
             topology=self.net.topology.label,
@@ -431,7 +432,7 @@ def _row(x: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused
-def _check(method: Method, net: Network, parameters: Mapping[str, Any]) -> None:
+def _check(method: Method, net: Network, parameters: Mapping[str, Any], torch_optimizer: torch.optim.Optimizer) -> None:
     if method.asynchronous:
         raise MethodError(
             f"{method.name} waits for nobody, and is no step that all ranks make: `ifog.experiment.Asynchronous` drives it; "
@@ -439,7 +440,15 @@ def _check(method: Method, net: Network, parameters: Mapping[str, Any]) -> None:
         )
     if "lr" in parameters:
         raise ArgumentError(f"lr={parameters['lr']!r}: the learning rate is torch's, as in torch.optim.SGD(…, lr=0.1)")
-    method.check(net, **parameters, **({"lr": 1.0} if "lr" in method.parameters else {}))
+    checked = method.check(net, **parameters, **({"lr": 1.0} if "lr" in method.parameters else {}))
+    momentum = max(group.get("momentum", 0) for group in torch_optimizer.param_groups)
+    if momentum and checked.get("beta") and "H" not in checked:  # with H it is another one, over the rounds
+        warnings.warn(
+            f"momentum={momentum} of {type(torch_optimizer).__name__} and beta={checked['beta']} of {method.name} are two "
+            "momenta, one on top of the other: leave out momentum, or say beta=0.0",
+            IfogWarning,
+            stacklevel=4,
+        )
 
 
 def _first_difference(theirs: Any, mine: Any) -> str:

@@ -86,10 +86,11 @@ class Ranks:
         def read(found: list[Any]) -> T:
             slices = {self.rank: values}
             for source in found:
-                slices[source.rank] = [
+                heard = [
                     source.place.flat(dtype, begin, shape.numel()).view(shape)
                     for dtype, shape, begin in _layout(like, lengths[source.rank])
                 ]
+                slices[source.rank] = [tensor.to(mine.device) for tensor, mine in zip(heard, values, strict=True)]
             return use(slices)
 
         packed = Packed(values)

@@ -123,9 +123,10 @@ def test_a_model_that_is_only_judged_says_nothing():
     assert optimizer._way.begun
 
 
-def test_a_compiled_model_trains_as_it_did():
+@pytest.mark.parametrize("method", ["dgd", "cta", "diging"])
+def test_a_compiled_model_trains_as_it_did(method):
     alone, model = mlp(), mlp()
-    optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, method="diging")
+    optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, method=method)
     compiled = torch.compile(model, backend="aot_eager")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler itself
@@ -172,6 +173,8 @@ def test_bad_input_is_named():
         learning.optimizer(sgd(model), model, method="ad_psgd")
     with pytest.raises(ifog.TopologyError, match="build it with n=1"):
         learning.optimizer(sgd(model), model, topology=ifog.topology.ring(4))
+    with pytest.warns(ifog.IfogWarning, match=r"momentum=0\.9 of SGD and beta=0\.9 of dmsgd are two momenta"):
+        learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), model, method="dmsgd")
     optimizer = learning.optimizer(sgd(model), model, method="dmsgd")
     optimizer.parameters["beta"] = 2.0
     with pytest.raises(ifog.ArgumentError, match=r"beta=2\.0 of dmsgd"):
