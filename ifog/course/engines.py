@@ -172,6 +172,9 @@ def _plain(value: Any) -> Any:
     """Something that can be read where it is checked."""
     if hasattr(value, "detach"):
         return value.detach().cpu().numpy()
+    if isinstance(value, tuple | list):
+        parts = [_plain(part) for part in value]
+        return Odd(type(value).__name__, repr(value)[:60]) if any(isinstance(part, Odd) for part in parts) else parts
     if value is None or value is ... or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
         return value
     return Odd(type(value).__name__, repr(value)[:60])

@@ -141,7 +141,7 @@ class Attempt:
     def as_array(self, value: Any, shape: tuple[int, ...], said: str) -> Array:
         """An array of numbers of this shape, or a `Wrong` that says what came instead."""
         wanted = "a number" if shape == () else f"an array of the shape {shape}"
-        if value is ...:
+        if value is ... or (isinstance(value, tuple | list) and any(part is ... for part in value)):
             raise Unanswered(f"not answered yet: replace the … in `{self.exercise.name}` by your answer")
         if value is None:
             raise Wrong(f"{said} gave None, and {wanted} is wanted", "does the function end with `return …`?")
@@ -204,7 +204,7 @@ def _digits(value: float, other: float) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"[{', '.join(f'{x:.3g}' for x in value)}]" if value.ndim == 1 and value.size <= 8 else f"<array {value.shape}>"
+        return f"[{', '.join(f'{x:.3g}' for x in value)}]" if value.ndim == 1 and value.size <= 8 else "…"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.6g}"
     text = repr(value)

@@ -2,3 +2,5 @@
 
 from . import chapter_3 as chapter_3
 from . import chapter_4 as chapter_4
+from . import chapter_7 as chapter_7
+from . import chapter_8 as chapter_8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from ... import topology as t
 from ..engines import Engines
-from ..exercise import Attempt, Wrong, exercise
+from ..exercise import Attempt, exercise
+from .counted import Counted
 
 Array = NDArray[np.float64]
 
@@ -85,18 +85,6 @@ def best_weight(attempt: Attempt) -> str:
     return "the eigenvalue optimum for six rings, to six digits"
 
 
-class _Counted:
-    """A matrix that counts how often it is multiplied with: each time, all nodes talk to their neighbours once."""
-
-    def __init__(self, W: Array) -> None:
-        self._W, self.used = W, 0
-
-    def __matmul__(self, x: Any) -> Array:
-        self.used += 1
-        product: Array = self._W @ np.asarray(x, dtype=np.float64)
-        return product
-
-
 @exercise("3.4", "accelerated(W, x, steps)", "an averaging that needs at most half the rounds of x ← W x")
 def accelerated(attempt: Attempt) -> str:
     """Audited: how often W is used."""
@@ -105,8 +93,8 @@ def accelerated(attempt: Attempt) -> str:
         plain = t.ring(n)
         x = attempt.random.standard_normal(n)
         need = math.ceil(math.log(1e-8) / math.log(plain.rho))
-        W, steps = _Counted(plain.W), need // 2
-        found = attempt.as_array(_run(attempt, W, x, steps), (n,), f"`accelerated(W, x, {steps})`")
+        W, steps = Counted(plain.matrix.toarray()), need // 2
+        found = attempt.array(W, x, steps, shape=(n,))
         error = float(np.abs(found - x.mean()).max() / np.abs(x - x.mean()).max())
         attempt.expect(
             W.used > 0, "no node has talked to another one", "multiply with W: nobody knows the mean of all numbers by itself"
@@ -123,13 +111,6 @@ def accelerated(attempt: Attempt) -> str:
         )
         said.append(f"{W.used} rounds instead of {need}")
     return f"on three rings {'; '.join(said)}"
-
-
-def _run(attempt: Attempt, W: _Counted, x: Array, steps: int) -> Any:
-    try:
-        return attempt.call(W, x, steps)
-    except Wrong as wrong:
-        raise Wrong(str(wrong).replace(attempt.called(W, x, steps), f"`accelerated(W, x, {steps})`"), wrong.hint) from None
 
 
 @exercise("3.5", "gossip(x, rounds)", "on the engines: the mean by neighbours alone", on_engines=True)
