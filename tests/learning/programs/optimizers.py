@@ -309,30 +309,30 @@ def ranks_that_mean_different_things_are_told_so():
 
 
 def messages_travel_while_the_model_is_computed():
-    """As a timeline shows: what needs no gradient from before the model is computed, gradients before the last is there."""
+    """As a timeline shows: what needs no gradient begins before the model is computed, gradients before the last is there."""
     me = ifog.rank()
     folder = Path(ifog.broadcast_object(tempfile.mkdtemp() if me == 0 else ""))
-    for method, said, beside in (("dgd", "mix", "forward"), ("allreduce", "gradients", "backward")):
+    for method, said, before in (("dgd", "mix", "computed"), ("allreduce", "gradients", "last gradient")):
         model = nn.Sequential(*[nn.Linear(1100, 1100) for _ in range(3)])  # three buckets
         optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, method=method)
+        model[2].register_forward_hook(lambda *_: mark("computed"))
+        model[0].weight.register_post_accumulate_grad_hook(lambda _: mark("last gradient"))
         with ifog.timeline(folder / "trace.json"):
-            with ifog.span("forward"):
-                loss = model(torch.ones(64, 1100)).mean()
-            with ifog.span("backward"):
-                loss.backward()
+            model(torch.ones(2, 1100)).mean().backward()
             optimizer.step()
         if me == 0:
             events = json.loads((folder / "trace.json").read_text())["traceEvents"]
             mine = [event for event in events if event["pid"] == events[0]["pid"]]
-            (span,) = (event for event in mine if event["name"] == beside)
-            begun = [event["ts"] for event in mine if event["ph"] == "b" and said in event["name"]]
-            ended = [event["ts"] for event in mine if event["ph"] == "e" and said in event["name"]]
-            assert begun, {event["name"] for event in mine}
-            assert min(begun) < span["ts"] + span["dur"] / 2, method
-            assert max(ended) > span["ts"] + span["dur"] / 2, method
+            (there,) = (event["ts"] for event in mine if event["name"] == before)
+            assert min(event["ts"] for event in mine if event["ph"] == "b" and said in event["name"]) < there, method
         ifog.barrier()
     if me == 0:
         shutil.rmtree(folder)
+
+
+def mark(name):
+    with ifog.span(name):
+        pass
 
 
 def what_only_mixes_takes_three_buffers_at_most():
@@ -359,6 +359,8 @@ if __name__ == "__main__":
     warnings.simplefilter("error")
     ifog.init()
     for claim in CLAIMED:
+        if claim.__name__ not in sys.argv[1:] and len(sys.argv) > 1:  # some, by name
+            continue
         claim()
         ifog.barrier()
         if ifog.rank() == 0:
