@@ -2,6 +2,7 @@
 from .bench import LabBench as LabBench
 from .cluster import Cluster as Cluster
 from .convergence import Convergence as Convergence
+from .data import Data as Data
 from .network import Network as Network
 from .playground import Playground as Playground
 from .timeline import Timeline as Timeline

@@ -1,4 +1,4 @@
-"""How notebooks show what ifog makes: a topology as a network, a run as its curve, a cluster as tiles.
+"""How notebooks show what ifog makes: a topology as a network, a run as its curve, a cluster as tiles, a partition as bars.
 
 Objects know nothing of their widgets. IPython is told their names, and asks here when it has to show one.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def register(ip: InteractiveShell) -> None:
-    """Show topologies, schedules, runs and clusters as widgets from now on."""
+    """Show topologies, schedules, runs, clusters and partitions as widgets from now on."""
     if ip.display_formatter is None:
         return
     formatter = ip.display_formatter.ipython_display_formatter
@@ -21,6 +21,7 @@ def register(ip: InteractiveShell) -> None:
     formatter.for_type_by_name("ifog.experiment.live", "Run", _curve)
     formatter.for_type_by_name("ifog.experiment.compared", "Comparison", _curve)
     formatter.for_type_by_name("ifog.cluster.cluster", "Cluster", _tiles)
+    formatter.for_type_by_name("ifog.learning.parts", "Partition", _bars)
 
 
 def register_if_in_a_notebook() -> None:
@@ -47,3 +48,9 @@ def _tiles(cluster: Any) -> None:
     from .cluster import Cluster
 
     Cluster(cluster)._ipython_display_()
+
+
+def _bars(partition: Any) -> None:
+    from .data import Data
+
+    Data(partition)._ipython_display_()

@@ -334,6 +334,39 @@ class File:
     text: str
 
 
+# ---- who has which samples, to the page -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bars:
+    """How many samples of each class each node has, and how they were dealt."""
+
+    title: str
+    classes: list[str]
+    n: int  # nodes, of which the first may be all that are drawn
+    shown: int
+    rules: list[str]  # from which one may choose; none where nobody would answer
+    rule: str  # Dirichlet, at random, by label, as given
+    alpha: float  # −1: infinite
+    shards: int
+    seed: int
+    equal: bool
+    heterogeneity: float
+    sizes: str  # of the parts, in words
+    note: str  # why it could not be dealt as wanted
+    turn: int  # the number of the `Deal` that asked for it
+    counts: Whole  # node by node, and at last of all together
+
+
+@dataclass(frozen=True)
+class Deals:
+    """For a page that nobody answers: what Dirichlet shares give for each α of the slider."""
+
+    alphas: Doubles
+    heterogeneities: Doubles
+    counts: Whole  # as in `Bars`, one α after the other
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +416,19 @@ class Turned:
 
 
 @dataclass(frozen=True)
+class Deal:
+    """The samples shall be dealt otherwise."""
+
+    rule: str
+    alpha: float
+    shards: int
+    n: int
+    seed: int
+    equal: bool
+    turn: int
+
+
+@dataclass(frozen=True)
 class Colour:
     """The nodes shall be coloured by something else."""
 
@@ -417,8 +463,25 @@ class Choose:
     value: str
 
 
-TO_THE_PAGE = (Graph, Blocks, Values, Places, Curves, Rows, Tiles, Words, Knobs, Picture, Choices, Bench, Trace, File)
-FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Press, Choose, Fetch, Watched)
+TO_THE_PAGE = (
+    Graph,
+    Blocks,
+    Values,
+    Places,
+    Curves,
+    Rows,
+    Tiles,
+    Words,
+    Knobs,
+    Picture,
+    Choices,
+    Bench,
+    Trace,
+    File,
+    Bars,
+    Deals,
+)
+FROM_THE_PAGE = (Edit, Moved, Arrange, Colour, Do, Turned, Press, Choose, Fetch, Deal, Watched)
 
 _NUMPY = {"Float32Array": np.float32, "Float64Array": np.float64, "Uint32Array": np.uint32}
 _BY_TYPE = {cls.__name__.lower(): cls for cls in (*TO_THE_PAGE, *FROM_THE_PAGE)}

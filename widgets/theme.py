@@ -14,6 +14,8 @@ _SHARED = json.loads((Path(__file__).parent / "theme.json").read_text())
 
 CATEGORIES: list[str] = _SHARED["categories"]
 DASHES: list[list[int]] = _SHARED["dashes"]
+CLASSES: list[str] = _SHARED["classes"]
+"""Tol's muted colours: ten that can be told apart by colour-blind readers also where they touch."""
 VIRIDIS: list[str] = _SHARED["viridis"]
 UNKNOWN: str = _SHARED["unknown"]
 """The colour of what is no number."""

@@ -37,6 +37,8 @@ class Partition(Sequence[Samples]):
         self.alpha: float | None = None
         self.shards: int | None = None
         self.seed, self.equal = 0, True
+        self.given = True
+        """Whether the parts came from somebody, and not from a rule."""
 
     @overload
     def __getitem__(self, node: int) -> Samples: ...
@@ -133,6 +135,8 @@ class Partition(Sequence[Samples]):
     @property
     def rule(self) -> str:
         """How it was dealt, in words."""
+        if self.given:
+            return "as given"
         if self.alpha is not None:
             shares = "by Dirichlet shares" if self.equal else "unequally, by Dirichlet shares"
             return f"{shares}, α = {self.alpha:g}, seed {self.seed}"
@@ -177,7 +181,7 @@ def partition(
     known = isinstance(data, Dataset)
     name = str(getattr(data, "name", "") or (type(data).__name__ if known else ""))
     made = Partition(parts, labels, getattr(data, "classes", None), name=name, data=data if known else None)
-    made.alpha, made.shards, made.seed, made.equal = alpha, shards, seed, equal
+    made.alpha, made.shards, made.seed, made.equal, made.given = alpha, shards, seed, equal, False
     return made
 
 

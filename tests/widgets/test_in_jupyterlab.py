@@ -249,6 +249,78 @@ def test_curves_grow_bend_and_stay(lab, page):
     assert page.troubles == []
 
 
+BARS = [
+    "%load_ext ifog\nimport numpy as np, torch\nfrom ifog.learning import data, partition\nfrom ifog.widgets import Data",
+    "bars = Data(data.digits()[0], n=8, alpha=0.1)\nbars",
+    "partition(data.Labelled(torch.zeros(5000), np.arange(5000) % 100, [f'kind {i}' for i in range(100)]), 20, alpha=0.3)",
+]
+
+
+def test_samples_are_dealt_by_hand(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "bars.ipynb", BARS)
+    notebook.run_all()
+    widget, many = page.locator(".ifog-data").nth(0), page.locator(".ifog-data").nth(1)
+    many.wait_for()
+    page.wait_for_function("() => document.querySelector('.ifog-data canvas').dataset.frames > 0")
+    notebook.picture("data")
+    before = notebook.ask("bars.partition.counts.tolist()")
+
+    slider = widget.get_by_label("α of the Dirichlet shares")
+    slider.focus()
+    for _ in range(16):
+        slider.press("ArrowRight")
+    notebook.until("bars.partition.alpha == 10")
+    assert "heterogeneity 0.1" in widget.inner_text()
+    widget.get_by_role("button", name="deal again, with the next seed").click()
+    notebook.until("bars.partition.seed == 1")
+    widget.get_by_label("equal sizes").uncheck()
+    notebook.until("len(set(bars.partition.sizes)) > 2")
+    slider.press("Home")
+    notebook.until("bars.partition.alpha == 0.01")
+    page.wait_for_timeout(500)
+    notebook.picture("data-unequal")
+    nodes = widget.get_by_label("nodes", exact=True).last
+    nodes.fill("2000")
+    widget.get_by_role("alert").get_by_text("n=2000").wait_for()
+    nodes.fill("8")
+    notebook.until("bars.partition.n == 8 and not bars._note")
+    widget.get_by_label("equal sizes").check()
+    slider.fill("8")
+    notebook.until("bars.partition.alpha == 0.1 and bars.partition.equal")
+    notebook.ask("str(bars.deal(seed=0))")
+    notebook.until(f"bars.partition.counts.tolist() == {before}")
+
+    canvas = widget.locator("canvas")
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowUp"):
+        canvas.press(key)
+    tip = widget.locator(".ifog-tip")
+    assert tip.inner_text().startswith(f"node 0: {sum(before[0])} samples\nclass 0: {before[0][0]} (")
+    assert canvas.get_attribute("aria-label").startswith("digits dealt to 8 nodes, Dirichlet shares with α = 0.1")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.5 * box["height"])
+    page.wait_for_timeout(200)
+    assert tip.inner_text().startswith("node 3")
+    notebook.picture("data-hover")
+    widget.get_by_role("button", name="only class 3").click()
+    notebook.picture("data-one-class")
+    many.scroll_into_view_if_needed()
+    many.get_by_label("class", exact=True).select_option("kind 70")
+    page.wait_for_timeout(200)
+    notebook.picture("data-100-classes")
+
+    notebook.theme("Dark")
+    widget.get_by_role("button", name="larger type, for a lecture hall").click()
+    widget.get_by_role("button", name="shares instead of numbers of samples").click()
+    widget.get_by_label("how samples are dealt").select_option("by label")
+    notebook.until("bars.partition.shards == 2")
+    widget.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    notebook.picture("data-dark-presentation")
+    assert page.troubles == []
+
+
 def test_without_a_kernel_the_picture_is_shown(lab, page):
     folder, address = lab
     data, metadata = Network(ring(12), values=range(12))._repr_mimebundle_()

@@ -260,6 +260,34 @@ export interface File {
   text: string;
 }
 
+/** How many samples of each class each node has, and how they were dealt. */
+export interface Bars {
+  type: "bars";
+  title: string;
+  classes: string[];
+  n: number;
+  shown: number;
+  rules: string[];
+  rule: string;
+  alpha: number;
+  shards: number;
+  seed: number;
+  equal: boolean;
+  heterogeneity: number;
+  sizes: string;
+  note: string;
+  turn: number;
+  counts: Uint32Array;
+}
+
+/** For a page that nobody answers: what Dirichlet shares give for each α of the slider. */
+export interface Deals {
+  type: "deals";
+  alphas: Float64Array;
+  heterogeneities: Float64Array;
+  counts: Uint32Array;
+}
+
 /** An edge or a node added or removed; for an edge from a to b, for a node its number a or its place x, y. */
 export interface Edit {
   type: "edit";
@@ -324,6 +352,18 @@ export interface Fetch {
   type: "fetch";
 }
 
+/** The samples shall be dealt otherwise. */
+export interface Deal {
+  type: "deal";
+  rule: string;
+  alpha: number;
+  shards: number;
+  n: number;
+  seed: number;
+  equal: boolean;
+  turn: number;
+}
+
 /** Whether somebody looks at the widget, and has the pointer or the keyboard on it. */
 export interface Watched {
   type: "watched";
@@ -331,9 +371,9 @@ export interface Watched {
   held: boolean;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Trace | File;
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Trace | File | Bars | Deals;
 
-export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Press | Choose | Fetch | Watched;
+export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Press | Choose | Fetch | Deal | Watched;
 
 /** The arrays of each message, in the order of its buffers. */
 export const ARRAYS = {
@@ -351,4 +391,6 @@ export const ARRAYS = {
   bench: {  },
   trace: { begin: Float64Array, length: Float32Array, what: Uint32Array, lent: Float64Array, found: Float64Array, ends: Uint32Array, sizes: Float32Array },
   file: {  },
+  bars: { counts: Uint32Array },
+  deals: { alphas: Float64Array, heterogeneities: Float64Array, counts: Uint32Array },
 } as const;

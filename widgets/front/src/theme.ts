@@ -3,6 +3,8 @@ import shared from "../../theme.json";
 
 export const CATEGORIES: readonly string[] = shared.categories;
 export const DASHES: readonly (readonly number[])[] = shared.dashes;
+/** Ten that can be told apart also where they touch. */
+export const CLASSES: readonly string[] = shared.classes;
 export const UNKNOWN: string = shared.unknown;
 /** The colours of what sums to more than one, and to less. */
 export const [MORE, LESS] = [shared.more, shared.less];
@@ -71,6 +73,10 @@ export const VIRIDIS_RGB: readonly [number, number, number][] = Array.from({ len
   return from.map((value, c) => Math.round(value + (to[c] - value) * (at - left))) as [number, number, number];
 });
 export const VIRIDIS: readonly string[] = VIRIDIS_RGB.map(([r, g, b]) => `rgb(${r} ${g} ${b})`);
+/** The shade of a share from 0 to 1. */
+export function viridis(share: number): string {
+  return VIRIDIS[Math.round(share * (SHADES - 1))];
+}
 export const UNKNOWN_RGB = channels(UNKNOWN);
 
 /** Which shade a value has; −1 if it is no number. */

@@ -83,6 +83,17 @@ interface View {
   close(): void;
 }
 
+/** Plain keys belong to what has the focus: else JupyterLab takes the arrows from sliders, and letters for its commands. */
+function typing(view: HTMLElement): () => void {
+  const hear = (event: KeyboardEvent) => {
+    const target = event.target as HTMLElement;
+    const command = event.ctrlKey || event.metaKey || event.altKey || (event.shiftKey && event.key === "Enter");
+    if (view.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !command);
+  };
+  window.addEventListener("keydown", hear, true); // before JupyterLab hears it
+  return () => window.removeEventListener("keydown", hear, true);
+}
+
 /**
  * A widget as anywidget wants it. What is shown belongs to the model, so that all its views show the same, and one that comes
  * back goes on.
@@ -103,8 +114,9 @@ export function shared<S extends State>(
     render({ model, el }) {
       const { state, audience } = states.get(key(model))!;
       const view = open(state, (message) => say(model, message), el, Boolean(model.get("presentation")));
-      const [leave, release] = [audience.join(el), steady(el)];
+      const [leave, release, free] = [audience.join(el), steady(el), typing(el)];
       return () => {
+        free();
         view.close();
         leave();
         release();
