@@ -23,12 +23,12 @@ from ifog.errors import ArgumentError, IfogError
 
 from . import messages
 from .cluster_figure import figure
-from .live import STATIC, LiveWidget
+from .live import STATIC
+from .looking import Looking
 
 _PERIOD = 0.5  # seconds between two looks, of 1.6 ms of each engine
 _SOON = 0.2  # the same while engines start or end, of whom nothing is asked
 _TIMEOUT = 0.5  # seconds for an engine to answer
-_PRESUMED = 60.0  # seconds for which somebody is thought to look, if no page has said anything
 _NOTE = 6.0  # seconds for which it is said what became of a button
 _LOG = 50_000  # bytes of the engines' log that are searched for a rank
 _LOST = (IfogError, OSError, TimeoutError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError)
@@ -37,7 +37,7 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _UNDER_WAY = {"start": "starting", "restart": "restarting", "stop": "stopping"}
 
 
-class Cluster(LiveWidget):
+class Cluster(Looking):
     """A tile for each engine of a cluster: busy or idle, in which cell, in which operation, and for whom it waits.
 
     A click on a tile shows what the rank has printed last and its last error, in whole. Give what `ifog.connect` or
@@ -49,7 +49,7 @@ class Cluster(LiveWidget):
     _css = (STATIC / "cluster.css").read_text()
 
     def __init__(self, cluster: engines.Cluster | None = None, *, presentation: bool = False) -> None:
-        self._wake, self._closed = threading.Event(), False  # first of all: also what is not made to the end is closed
+        self._begin_looking()
         if cluster is None:
             cluster = engines.connect()
         if not isinstance(cluster, engines.Cluster):
@@ -58,9 +58,7 @@ class Cluster(LiveWidget):
             )
         self._cluster = cluster.apart()
         self._asked: queue.SimpleQueue[messages.Do] = queue.SimpleQueue()
-        self._heard = False
         self._looking = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._acting: threading.Thread | None = None
         self._under_way = self._note = ""
         self._noted_until = 0.0
@@ -70,7 +68,6 @@ class Cluster(LiveWidget):
         self._seen = messages.Tiles("", 0, "", "", "", "", "", [])
         self._seen_at = 0.0
         self._look()
-        self._presumed = time.monotonic() + _PRESUMED
         super().__init__(presentation=presentation)
 
     # ---- from Python ---------------------------------------------------------------------------------------------------
@@ -79,12 +76,6 @@ class Cluster(LiveWidget):
         if time.monotonic() - self._seen_at > _PERIOD:
             self._look()
         return figure(self._seen)
-
-    def close(self) -> None:
-        """Look no longer, and take the views away. The engines stay."""
-        self._closed = True
-        self._wake.set()
-        super().close()
 
     def __repr__(self) -> str:
         return f"<tiles of {self._cluster!r}>"
@@ -95,35 +86,22 @@ class Cluster(LiveWidget):
 
     # ---- looking -------------------------------------------------------------------------------------------------------
 
-    def _ipython_display_(self) -> None:
-        super()._ipython_display_()
-        self._go_on()
+    def _turn(self) -> None:
+        while not self._asked.empty():
+            self._begin(self._asked.get())
+        if not self._under_way and time.monotonic() > self._noted_until:
+            self._note = ""
 
-    def _go_on(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._work, name="ifog tiles", daemon=True)
-                self._thread.start()
-        self._wake.set()
+    def _look_around(self) -> float:
+        before = self._seen, self._words
+        self._look()
+        if self._seen != before[0]:
+            self._sender.offer(self._seen)
+        if self._words is not None and self._words != before[1]:
+            self._sender.offer(self._words)
+        return _PERIOD if self._seen.phase == "running" and not self._under_way else _SOON
 
-    def _work(self) -> None:
-        """Look while somebody watches, and do what pages ask for."""
-        while not self._closed:
-            self._wake.clear()
-            while not self._asked.empty():
-                self._begin(self._asked.get())
-            watched = self._watched and (self._heard or time.monotonic() < self._presumed)
-            if not self._under_way and time.monotonic() > self._noted_until:
-                self._note = ""
-            if watched:
-                before = self._seen, self._words
-                self._look()
-                if self._seen != before[0]:
-                    self._sender.offer(self._seen)
-                if self._words is not None and self._words != before[1]:
-                    self._sender.offer(self._words)
-            settled = self._seen.phase == "running" and not self._under_way
-            self._wake.wait((_PERIOD if settled else _SOON) if watched else None)
+    def _leave(self) -> None:
         self._cluster.close()
 
     def _look(self) -> None:
@@ -194,11 +172,6 @@ class Cluster(LiveWidget):
 
     def _catch_up(self) -> None:
         self._sender.offer(self._seen)
-
-    def _received(self, widget: Any, content: Any, buffers: Any) -> None:
-        self._heard = True
-        super()._received(widget, content, buffers)
-        self._go_on()
 
     def _take(self, message: Any) -> None:
         if isinstance(message, messages.Do):

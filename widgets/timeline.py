@@ -14,35 +14,65 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ifog.cluster import Cluster, clusters
 from ifog.errors import ArgumentError
 
 from . import messages, trace
-from .live import STATIC, LiveWidget
+from .following import Follower
+from .live import STATIC
+from .looking import Looking
 from .timeline_figure import figure
 
+_PERIOD = 1.0  # seconds between two looks at what engines record
 
-class Timeline(LiveWidget):
+
+class Timeline(Looking):
     """A row for each rank: where it computed, waited and copied, the spans that were marked, and the messages between ranks.
 
     Give the file that `ifog.timeline` has written, or what `json.load` makes of it; traces of other programs in Chrome's format
-    are shown too. ``begin`` and ``end``, in seconds, choose a part. In the page: drag to move, scroll with Ctrl to zoom, point
-    at something to read what it was.
+    are shown too. ``begin`` and ``end``, in seconds, choose a part. Give a cluster instead, as `ifog.connect` does, to follow
+    what its engines record, while they do: once a second, and only while somebody watches. In the page: drag to move, scroll
+    with Ctrl to zoom, point at something to read what it was.
     """
 
     _esm = (STATIC / "timeline.js").read_text()
     _css = (STATIC / "timeline.css").read_text()
 
     def __init__(self, trace: Any, *, begin: float = 0.0, end: float = math.inf, presentation: bool = False) -> None:
+        self._begin_looking()
+        self._follower: Follower | None = None
         self._begin, self._end = _seconds("begin", begin), _seconds("end", end)
         if not self._begin < self._end:
             raise ArgumentError(f"begin={begin!r}, end={end!r}: seconds since the trace began, the first less than the second")
-        self._source = trace
-        self._read()
+        self._source = _found(trace)
+        if isinstance(trace, Cluster):
+            self._follower = Follower(trace)
+            self._trace = self._follower.look() or self._follower.empty()
+        else:
+            self._read()
         super().__init__(presentation=presentation)
 
     def _read(self) -> None:
-        name, self._content, notes = trace.read(self._source)
-        self._trace = trace.understood(name, self._content, notes, begin=self._begin, end=self._end)
+        self._trace = trace.understood(*trace.read(self._source), begin=self._begin, end=self._end)
+
+    def _go_on(self) -> None:
+        if self._follower is not None:  # a file does not change by itself
+            super()._go_on()
+
+    def _look_around(self) -> float:
+        assert self._follower is not None
+        seen = self._follower.look()
+        if seen is not None:
+            self._trace = seen
+            self._sender.offer(self._message())
+        return _PERIOD
+
+    def _leave(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
+
+    def _message(self) -> messages.Trace:
+        return self._trace.message(live=self._follower is not None)
 
     # ---- from Python ---------------------------------------------------------------------------------------------------
 
@@ -54,13 +84,14 @@ class Timeline(LiveWidget):
 
     def reload(self) -> None:
         """Read the file again: another cell may have written it anew."""
-        with self._lock:
-            self._read()
-            self._sender.offer(self._trace.message())
+        if self._follower is None:
+            with self._lock:
+                self._read()
+                self._sender.offer(self._message())
 
     def save_trace(self, path: str | Path) -> None:
         """Write the trace as a file for https://ui.perfetto.dev, which draws it as well."""
-        Path(path).write_text(json.dumps(self._content))
+        Path(path).write_text(json.dumps(self._trace.content))
 
     def _picture(self) -> str:
         return figure(self._trace)
@@ -79,17 +110,28 @@ class Timeline(LiveWidget):
     # ---- pages ---------------------------------------------------------------------------------------------------------
 
     def _state(self) -> list[Any]:
-        return [self._trace.message()]
+        return [self._message()]
 
     def _catch_up(self) -> None:
-        self._sender.offer(self._trace.message())
+        self._sender.offer(self._message())
 
     def _take(self, message: Any) -> None:
         if isinstance(message, messages.Fetch):
-            self._sender.offer(messages.File(Path(self._trace.name).stem + ".json", json.dumps(self._content)))
+            self._sender.offer(messages.File(Path(self._trace.name).stem + ".json", json.dumps(self._trace.content)))
 
 
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
         raise ArgumentError(f"{name}={value!r}: seconds since the trace began")
     return float(value)
+
+
+def _found(source: Any) -> Any:
+    """Where a file is: engines write it where they were started, which may be another folder than the notebook's."""
+    if not isinstance(source, str | Path) or Path(source).is_absolute() or Path(source).exists():
+        return source
+    for cluster in clusters():
+        there = Path(cluster.plan.directory) / source
+        if there.exists() or list(there.parent.glob(f"{there.stem}.rank*{there.suffix}")):
+            return there
+    return source

@@ -25,6 +25,8 @@ from . import messages
 
 KINDS = ("wait", "copy", "send", "span", "under way", "other")
 WAIT, COPY, SEND, SPAN, UNDER_WAY, OTHER = range(len(KINDS))
+FIRST = 10_000
+"""The process number of rank 0 in our files."""
 MOST = 120_000
 """Segments that are drawn, and messages: a page is sent 16 and 28 bytes of each."""
 _SENDS = re.compile(r"(?:\w+: )?(?:send|put|accumulate)\b")
@@ -65,6 +67,8 @@ class Trace:
     """Messages: when lent, when found, from which row to which, and how many bytes."""
     end: float = 0.0
     notes: list[str] = field(default_factory=list)
+    content: Mapping[str, Any] = field(default_factory=lambda: {"traceEvents": []})
+    """As it was read."""
 
     def message(self, *, live: bool = False) -> messages.Trace:
         """For a page: a table of what segments are, and of each when it was."""
@@ -106,6 +110,9 @@ def read(source: Any) -> tuple[str, dict[str, Any], list[str]]:
         return "trace", {"traceEvents": source}, []
     try:
         path = Path(source)
+        alone = [] if path.exists() else sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+        if alone:
+            return _together(path, alone)
         data = path.read_bytes()
     except TypeError:
         raise ArgumentError(
@@ -128,6 +135,18 @@ def read(source: Any) -> tuple[str, dict[str, Any], list[str]]:
             raise ArgumentError(f"trace={str(source)!r} is no trace: it begins with {text[:30]!r}") from None
         return path.name, {"traceEvents": events}, ["the file ends in the middle of a line: what stands before is shown"]
     return path.name, _checked({"traceEvents": content} if isinstance(content, list) else content, str(source)), []
+
+
+def _together(path: Path, alone: Sequence[Path]) -> tuple[str, dict[str, Any], list[str]]:
+    """The files of ranks that no longer acted together when they ended, as one."""
+    parts = [read(each) for each in alone]
+    events = [event for _, content, _ in parts for event in content["traceEvents"]]
+    said = f"the ranks ended apart, by an error perhaps: put together from {len(parts)} files, {path.stem}.rank*{path.suffix}"
+    return (
+        path.name,
+        {"traceEvents": events, "otherData": {"ranks": []}},
+        [said, *(note for *_, notes in parts for note in notes)],
+    )
 
 
 def _checked(content: Any, name: str) -> dict[str, Any]:
@@ -155,7 +174,7 @@ def understood(
     name: str, content: Mapping[str, Any], notes: Sequence[str] = (), *, begin: float = 0.0, end: float = math.inf
 ) -> Trace:
     """The rows, segments and messages between ``begin`` and ``end``, in seconds."""
-    trace = Trace(name, notes=list(notes))
+    trace = Trace(name, notes=list(notes), content=content)
     rows = _Rows()
     segments: list[Segment] = []
     opened: dict[Any, list[Any]] = defaultdict(list)

@@ -90,11 +90,12 @@ class Notebook:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, path)
         self.page, self.address, self.path = page, address, path
+        self.place = path.relative_to(next(folder for folder in path.parents if (folder / "lab.log").exists()))
         self.open()
         self.theme("Light")
 
     def open(self):
-        self.page.goto(f"{self.address}/doc/tree/{self.path.name}?reset")
+        self.page.goto(f"{self.address}/doc/tree/{self.place}?reset")
         self.page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context", timeout=60_000)
         self.page.evaluate("""async () => {
             await jupyterapp.restored;

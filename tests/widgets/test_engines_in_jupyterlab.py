@@ -35,6 +35,12 @@ def page(lab):
         yield page
 
 
+def run(page, cell):
+    """Start a cell, and do not wait for it."""
+    page.evaluate("""(k) => { const w = jupyterapp.shell.currentWidget; w.content.activeCellIndex = k;
+        w.content.deselectAll(); jupyterapp.commands.execute('notebook:run-cell'); }""", cell)  # fmt: skip
+
+
 TILES = [
     "%load_ext ifog\nfrom ifog.widgets import Cluster",
     "tiles = Cluster()\ntiles",
@@ -48,10 +54,6 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     folder, address = lab
     notebook = Notebook(page, address, folder / "tiles.ipynb", TILES)
 
-    def run(cell):
-        page.evaluate("""(k) => { const w = jupyterapp.shell.currentWidget; w.content.activeCellIndex = k;
-            w.content.deselectAll(); jupyterapp.commands.execute('notebook:run-cell'); }""", cell)  # fmt: skip
-
     def tile(rank, state=None):
         return page.locator(".ifog-tile" + ("" if state is None else f"[data-state='{state}']")).nth(rank)
 
@@ -61,14 +63,14 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     def output(cell):
         return page.locator(".jp-Cell").nth(cell).locator(".jp-OutputArea")
 
-    run(0)
-    run(1)
+    run(page, 0)
+    run(page, 1)
     tile(3, "idle").wait_for()
-    run(2)
+    run(page, 2)
     output(2).get_by_text("hello from 3").wait_for()
     notebook.picture("cluster-idle")
 
-    run(3)  # rank 2 does not come: the others wait for it, and nobody can go on
+    run(page, 3)  # rank 2 does not come: the others wait for it, and nobody can go on
     tile(2, "waiting").wait_for()
     assert page.locator(".ifog-tile[data-state='busy']").count() == 1
     page.locator(".ifog-line", has_text="ranks 0, 1, 3 wait for rank 2").wait_for()
@@ -90,7 +92,7 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     notebook.picture("cluster-killed")
     press("all engines anew")
     tile(3, "idle").wait_for(timeout=60_000)
-    run(4)
+    run(page, 4)
     output(4).get_by_text("4", exact=True).wait_for()
     words.get_by_role("button", name="close").click()
     notebook.picture("cluster-restarted")
@@ -114,49 +116,59 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     assert stored.cells[1].outputs[0].data["image/png"]
     press("start the engines")
     tile(3, "idle").wait_for(timeout=60_000)
-    run(4)
+    run(page, 4)
     page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[4].model.executionCount > 6")
     assert page.troubles == []
 
 
 TRACE = [
-    "%load_ext ifog\nfrom ifog.widgets import Timeline",
-    "%%px\nimport ifog, torch, os\nx = torch.randn(100_000)\n"
+    "%load_ext ifog\nimport ifog\nfrom ifog.widgets import Timeline",
+    "live = Timeline(ifog.connect())\nlive",
+    "%%px\nimport ifog, torch, time\nx = torch.randn(100_000)\n"
     "with ifog.timeline('trace.json'):\n"
     "    for k in range(20):\n"
     "        with ifog.span('gradient'):\n"
-    "            for _ in range(30 if ifog.rank() == k % 4 else 5): x = x.sin()\n"
-    "        x = ifog.neighbor_allreduce(x, name='x')\n"
-    "path = os.path.abspath('trace.json')\npath",
-    "shown = Timeline(Out[2][0])\nshown",
+    "            time.sleep(0.3 if ifog.rank() == k % 4 else 0.1)\n"
+    "        x = ifog.neighbor_allreduce(x, name='x')",
+    "shown = Timeline('trace.json')\nshown",
 ]
 
 
-def test_the_timeline_of_a_cell_is_shown_and_can_be_looked_into(lab, page):
+def test_the_timeline_of_a_cell_is_followed_shown_and_can_be_looked_into(lab, page):
     folder, address = lab
     cluster = Cluster.of(Home())
     if cluster.trouble():
         cluster.restart()
-    notebook = Notebook(page, address, folder / "timeline.ipynb", TRACE)
-    notebook.run_all()
-    canvas = page.locator(".ifog-timeline canvas")
-    canvas.wait_for(timeout=60_000)
-    page.wait_for_function("() => document.querySelector('.ifog-timeline canvas').dataset.frames > 0")
+    (folder / "notebooks").mkdir()  # the engines are at home in another folder than the notebook
+    notebook = Notebook(page, address, folder / "notebooks" / "timeline.ipynb", TRACE)
+    run(page, 0)
+    run(page, 1)
+    page.get_by_text("no timeline is on").wait_for()
+    run(page, 2)
+    run(page, 3)
+    page.locator(".ifog-timeline").get_by_text("· recording").wait_for()
+    page.wait_for_timeout(1500)
+    notebook.picture("timeline-live")
+    page.wait_for_function("() => document.querySelectorAll('.ifog-timeline').length == 2", timeout=60_000)
+    notebook.until("live._trace.content == shown._trace.content")  # in the end, it is the file that is shown
+    view = page.locator(".ifog-timeline").nth(1)
+    canvas = view.locator("canvas")
     canvas.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelectorAll('.ifog-timeline canvas')[1].dataset.frames > 0")
     notebook.picture("timeline")
     trace = notebook.ask("[shown.summary, len(shown._trace.segments), len(shown._trace.arrows)]")
     assert [row["name"] for row in trace[0]] == [f"rank {rank}" for rank in range(4)]
     assert all(abs(row["compute"] + row["wait"] + row["copy"] - 1) < 1e-6 for row in trace[0])
     assert trace[2] == 20 * 4 * 2  # each rank of exponential(4) has two neighbours
 
-    part = page.locator(".ifog-part")
+    part = view.locator(".ifog-part")
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 600, box["y"] + 40)
     page.keyboard.down("Control")
     for _ in range(5):
         page.mouse.wheel(0, -200)
     page.keyboard.up("Control")
-    page.wait_for_function("() => / to .* of /.test(document.querySelector('.ifog-part').textContent)")
+    page.wait_for_function("() => / to .* of /.test(document.querySelectorAll('.ifog-part')[1].textContent)")
     before = part.inner_text()
     page.mouse.down()
     page.mouse.move(box["x"] + 500, box["y"] + 40, steps=4)
@@ -164,29 +176,29 @@ def test_the_timeline_of_a_cell_is_shown_and_can_be_looked_into(lab, page):
     assert part.inner_text() != before
     canvas.focus()
     canvas.press("n")
-    tip = page.locator(".ifog-timeline .ifog-tip")
+    tip = view.locator(".ifog-tip")
     assert tip.inner_text().startswith("rank 0: ")
     canvas.press("ArrowDown")
     canvas.press("n")
-    assert page.locator(".ifog-timeline [aria-live]").inner_text().startswith("rank 1: ")
+    assert view.locator("[aria-live]").inner_text().startswith("rank 1: ")
     notebook.picture("timeline-zoomed")
     canvas.press("0")
     assert " of " not in part.inner_text()
-    page.get_by_role("button", name="which share of the time").click()
-    assert page.locator(".ifog-shares tr").count() == 5
+    view.get_by_role("button", name="which share of the time").click()
+    assert view.locator(".ifog-shares tr").count() == 5
     with page.expect_download() as download:
-        page.get_by_role("button", name="open it at ui.perfetto.dev").click()
+        view.get_by_role("button", name="open it at ui.perfetto.dev").click()
     saved = json.loads(download.value.path().read_text())
     assert {event["ph"] for event in saved["traceEvents"]} == set("MXsf")
 
     notebook.theme("Dark")
-    page.get_by_role("button", name="larger type, for a lecture hall").click()
+    view.get_by_role("button", name="larger type, for a lecture hall").click()
     page.wait_for_timeout(300)
     canvas.scroll_into_view_if_needed()
     notebook.picture("timeline-dark-presentation")
     notebook.save()
     notebook.open()
     canvas.wait_for(timeout=30_000)
-    page.wait_for_function("() => document.querySelector('.ifog-timeline canvas').dataset.frames > 0")
-    assert nbformat.read(notebook.path, 4).cells[2].outputs[0].data["image/png"]
+    page.wait_for_function("() => document.querySelectorAll('.ifog-timeline canvas')[1].dataset.frames > 0")
+    assert nbformat.read(notebook.path, 4).cells[3].outputs[0].data["image/png"]
     assert page.troubles == []

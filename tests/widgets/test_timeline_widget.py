@@ -134,6 +134,15 @@ def test_a_file_that_was_cut_off_shows_what_there_is(tmp_path, cut):
     assert (len(shown.segments) == 7) == (cut > 0.95)
 
 
+def test_the_files_of_ranks_that_ended_apart_are_shown_together(tmp_path):
+    for rank in (0, 1):
+        events = [event for event in ours()["traceEvents"] if event["pid"] == 10_000 + rank]
+        (tmp_path / f"trace.rank{rank}.json").write_text(json.dumps({"traceEvents": events}))
+    shown = Timeline(tmp_path / "trace.json")._trace
+    assert "put together from 2 files, trace.rank*.json" in shown.notes[0]
+    assert (len(shown.rows), len(shown.segments), len(shown.arrows)) == (2, 7, 1)
+
+
 def test_traces_of_other_programs_are_shown_too(tmp_path):
     events = [
         {"ph": "B", "pid": "worker", "tid": "main", "ts": 1e9, "name": "outer"},

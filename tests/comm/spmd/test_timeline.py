@@ -292,6 +292,37 @@ def test_only_the_last_events_are_kept_and_the_file_says_how_many_went(path):
     assert all("15 older events dropped" in e["args"]["labels"] for e in labels)
 
 
+def test_who_follows_a_timeline_hears_of_every_event_once(path):
+    def names():
+        return [event["name"] for event in room.recent("me")["events"]]
+
+    assert room.recent("me") is None
+    ifog.start_timeline(path)
+    heard = [names()]
+    for k in range(3):
+        with ifog.span(f"step {k}"):
+            pass
+        heard.append(names())
+    assert heard == [[], ["step 0"], ["step 1"], ["step 2"]]
+    assert names() == []
+    assert [event["name"] for event in room.recent("another", most=2)["events"]] == ["step 1", "step 2"]
+    for k in range(3):
+        with ifog.span(f"more {k}"):
+            pass
+    said = room.recent("another", most=2)
+    assert ([event["name"] for event in said["events"]], said["missed"], said["path"]) == (
+        ["more 1", "more 2"],
+        True,
+        str(path),
+    )
+    assert not room.recent("me")["missed"]
+    ifog.barrier()
+    live = {event["ts"] for event in room.recent("me")["events"]}
+    ifog.stop_timeline()
+    assert live <= {event["ts"] for event in Trace(path).events + Trace(path).messages} or machines > 1  # clocks drift
+    assert room.recent("me") is None
+
+
 def test_it_can_be_switched_on_and_off_in_a_session(path):
     for k in range(3):
         ifog.barrier()
