@@ -169,11 +169,37 @@ def _compare_clocks(here: World) -> Comparison:
 
 
 # ---------------------------------------------------------------------------------------------------------- recording
-class Recorder:
+class Listener:
+    """Whoever stands in `World.timeline` is told of all calls of its rank, and drives them. This one only listens."""
+
+    def __init__(self, here: World) -> None:
+        self.world = here
+
+    def run(self, call: Call, program: Program[T], verb: str = "") -> T:  # noqa: ARG002
+        """A call that blocks, with ``verb`` the waiting for one that has begun."""
+        return self.world.run(program)
+
+    def under_way(self, call: Call, program: Program[T]) -> Program[T]:  # noqa: ARG002
+        """A call for which the user waits later."""
+        return program
+
+    def lent(self, key: int, readers: Sequence[int]) -> None:
+        """Bytes of this rank are there for others."""
+
+    def found(self, key: int, source: Source) -> None:
+        """Bytes of another one have come."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """A span that the user marks."""
+        return _NOTHING
+
+
+class Recorder(Listener):
     """The events of one rank: ``(phase, thread, began, ended, what, more)``, and its messages likewise."""
 
     def __init__(self, here: World, path: Path, keep: int) -> None:
-        self.world, self.path = here, path
+        super().__init__(here)
+        self.path = path
         self.events: deque[tuple[str, int, int, int, Any, Any]] = deque(maxlen=keep)
         self.count = 0
         self.numbers = itertools.count()

@@ -27,7 +27,7 @@ class Made(NamedTuple):
     bytes: int
     """How much it gave to the others, or to each of them."""
     messages: int
-    """To how many neighbours, in an averaging with neighbours."""
+    """To how many others they went."""
 
 
 class Outcome(NamedTuple):
@@ -184,42 +184,30 @@ def _plain(value: Any) -> Any:
 def audit() -> Iterator[list[Made]]:
     """List the calls that this rank makes in the ``with`` block. It costs the others nothing."""
     from ..comm import api
+    from ..comm.timeline import Listener
 
+    class Listening(Listener):
+        def run(self, call: Any, program: Any, verb: str = "") -> Any:
+            if not verb:
+                note(call)
+            return super().run(call, program)
+
+        def under_way(self, call: Any, program: Any) -> Any:
+            note(call)
+            return super().under_way(call, program)
+
+        def lent(self, key: int, readers: Sequence[int]) -> None:  # noqa: ARG002
+            if made:
+                made[-1] = made[-1]._replace(messages=made[-1].messages + len(readers))
+
+    def note(call: Any) -> None:
+        name = call.text.decode().partition(" of ")[0].partition("(")[0]
+        made.append(Made(name, call.nbytes, 0))
+
+    made: list[Made] = []
     world = api._here()
-    listening = _Listening(world)
-    before, world.timeline = world.timeline, listening
+    before, world.timeline = world.timeline, Listening(world)
     try:
-        yield listening.calls
+        yield made
     finally:
         world.timeline = before
-
-
-class _Listening:
-    """Stands where a timeline may stand, and so is told of every call."""
-
-    def __init__(self, world: Any) -> None:
-        self.world, self.calls = world, list[Made]()
-
-    def run(self, call: Any, program: Any, verb: str = "") -> Any:
-        if not verb:
-            self._note(call)
-        return self.world.run(program)
-
-    def under_way(self, call: Any, program: Any) -> Any:
-        self._note(call)
-        return program
-
-    def span(self, name: str) -> Any:  # noqa: ARG002
-        return contextlib.nullcontext()
-
-    def _note(self, call: Any) -> None:
-        from ..comm import api
-
-        name = call.text.decode().partition(" of ")[0].partition("(")[0]
-        followed, messages = api._state.followed, 0
-        if name == "neighbor_allreduce" and followed is not None:
-            k = followed.round - 1  # it has moved on to the next round already
-            schedule = followed.schedule
-            graph = schedule[k if schedule.period is None else k % schedule.period]
-            messages = len(graph.out_neighbors(self.world.rank))
-        self.calls.append(Made(name, call.nbytes, messages))
