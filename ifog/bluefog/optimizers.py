@@ -72,6 +72,10 @@ class DistributedOptimizer(Wrapped):
     def _passed(self) -> None:
         """The model is computed once more."""
 
+    def _after_failure(self) -> None:
+        super()._after_failure()
+        self._passes = 1
+
     @property
     def _now(self) -> bool:
         """Whether it is time to communicate."""

@@ -122,6 +122,10 @@ class Averaging:
         finally:
             self._under_way = False
 
+    def forget(self) -> None:
+        """What was on its way does not come."""
+        self._under_way = False
+
 
 class Gradients(Way):
     """Torch's own step with the mean of all gradients."""
@@ -133,9 +137,16 @@ class Gradients(Way):
         self._inner = torch_optimizer
         self.averaging = Averaging(flat, n, averaged)
 
+    alike = True
+
     def hooks(self) -> list[Any]:
         """What it has hung on the parameters."""
         return self.averaging.hooks
+
+    def forget(self) -> None:
+        """Something has failed: what was on its way does not come."""
+        self.begun = self.averaging.done = False
+        self.averaging.forget()
 
     def step(self, closure: Closure | None, *, late: bool) -> Any:  # noqa: ARG002
         """One iteration."""

@@ -146,13 +146,10 @@ class Optimizer(Wrapped):
             self._way.swapped()
         return super()._begin()
 
-    def step(self, closure: Closure | None = None) -> Any:
-        """One iteration of the method, on all ranks."""
-        before = self.steps
-        loss = super().step(closure)
-        if self.steps > before:
+    def _made(self, steps: int) -> None:
+        super()._made(steps)
+        for _ in range(steps):
             self.net.advance()
-        return loss
 
     def accumulate(self) -> contextlib.AbstractContextManager[None]:
         """Within it, backward passes only add up; with ``"allreduce"`` that saves sending, otherwise it is so anyhow."""
@@ -246,6 +243,10 @@ class Around(Way):
         finally:
             self._under_way, self.begun = [], False
         return loss
+
+    def forget(self) -> None:
+        """Something has failed: what was on its way does not come."""
+        self._under_way, self.begun = [], False
 
     def _start(self) -> None:
         self._under_way = [self._start_mix(part.x) for part in self._flat]
@@ -407,6 +408,13 @@ class Driven(Way):
         if "lr" in self._method.parameters:
             given["lr"] = max(float(group["lr"]) for group in self._inner.param_groups) if self._plain else 1.0
         return self._method.check_parameters(**given)
+
+    def forget(self) -> None:
+        """Something has failed: the model is taken back to x."""
+        for part, x in zip(self._flat, self._x, strict=False):
+            if x is not None:
+                part.x.copy_(x)
+        self._rehearsals, self._x, self.begun = [], [], False
 
     def swapped(self) -> None:
         """The topology is another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..comm import api
-from ..errors import ArgumentError
+from ..comm import api, state
+from ..errors import ArgumentError, IfogWarning
 from ..experiment.crew import crew
 from .flat import Flat
+from .ranks import epoch
 
 Closure = Callable[[], Any]
 
@@ -27,6 +29,9 @@ class Way:
         self.begun = False
         """Whether this iteration's messages may be on their way."""
 
+    alike = False
+    """Whether the parameters are the same on all ranks, and must be."""
+
     def begin(self) -> None:
         """The model is about to be computed: say what needs no gradient."""
         self.begun = True
@@ -34,6 +39,10 @@ class Way:
     def step(self, closure: Closure | None, *, late: bool) -> Any:
         """One iteration; ``late`` if it begins here, when the model has been computed already."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Something has failed: what was begun will not be ended."""
+        self.begun = False
 
     def swapped(self) -> None:
         """The topology is another one."""
@@ -91,6 +100,7 @@ class Wrapped(torch.optim.Optimizer):
         """How many were made."""
         self._way = Way()
         self._on = Hooks()
+        self._epoch = epoch()
 
     def _follow(self, way: Way, *models: nn.Module) -> None:
         """Step that way, and begin when a model is computed."""
@@ -109,6 +119,10 @@ class Wrapped(torch.optim.Optimizer):
 
     def _begin(self) -> bool:
         """Whether that was to be done."""
+        now = epoch()
+        if now != self._epoch:
+            self._epoch = now
+            self._after_failure()
         if self._way.begun:
             return False
         with torch.no_grad():
@@ -116,6 +130,30 @@ class Wrapped(torch.optim.Optimizer):
                 part.check()
             self._way.begin()
         return True
+
+    @torch.no_grad()
+    def _after_failure(self) -> None:
+        """Something has failed, perhaps in the middle of a step: let all ranks go on from the same one."""
+        self._way.forget()
+        steps = api.allgather_object(self.steps)
+        most = max(steps)
+        if min(steps) == most:
+            return
+        first = steps.index(most)
+        self._made(most - self.steps)
+        if self._way.alike:
+            state.broadcast_parameters([part.x for part in self.flat], first)
+            state.broadcast_optimizer_state(self.torch_optimizer, first)
+        warnings.warn(
+            f"step {most} failed on some ranks only, and rank {first} has made it: "
+            + ("all go on from there" if self._way.alike else "each goes on from where it is"),
+            IfogWarning,
+            stacklevel=3,
+        )
+
+    def _made(self, steps: int) -> None:
+        """So many steps more."""
+        self.steps += steps
 
     def step(self, closure: Closure | None = None) -> Any:
         """One iteration, on all ranks."""
@@ -125,7 +163,7 @@ class Wrapped(torch.optim.Optimizer):
         if hasattr(self, "found_inf") and not self._scaled_well():
             return None
         loss = self._way.step(closure, late=late)
-        self.steps += 1
+        self._made(1)
         self.torch_optimizer.__dict__["_opt_called"] = True  # a scheduler of torch's own optimizer asks for it
         return loss
 

@@ -295,6 +295,36 @@ def buffers_are_averaged_when_somebody_asks():
     assert int(model.num_batches_tracked) == 1
 
 
+def fail_in_the_middle(optimizer, model, A, b):
+    optimizer.zero_grad()
+    loss = loss_of(model, A, b)
+    if ifog.rank() == 1:
+        ifog.allgather_object("something else")
+    loss.backward()
+    optimizer.step()
+    ifog.barrier()
+
+
+def training_goes_on_after_a_failure():
+    """One rank leaves the others alone in the middle of an iteration; when all have recovered, they train on together."""
+    me = ifog.rank()
+    A, b = data()
+    for method in ("dgd", "cta", "diging", "allreduce"):
+        model = linear(torch.float64)
+        sgd = torch.optim.SGD(model.parameters(), lr=0.05)
+        optimizer = learning.optimizer(sgd, model, method=method, topology="one_peer_exponential")
+        train(optimizer, model, A[me], b[me], 2)
+        with pytest.raises(ifog.CommError):
+            fail_in_the_middle(optimizer, model, A[me], b[me])
+        ifog.recover()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ifog.IfogWarning)  # some ranks may have made the step
+            train(optimizer, model, A[me], b[me], 2)
+        assert len(set(ifog.allgather_object((optimizer.steps, optimizer.net.round)))) == 1
+        if method == "allreduce":
+            assert len({v.numpy().tobytes() for v in ifog.allgather_object(vector(model))}) == 1
+
+
 def ranks_that_mean_different_things_are_told_so():
     model = linear(torch.float64)
     for name, mine in (("method", {"method": "dgd" if ifog.rank() == 1 else "atc"}), ("seed", {"seed": ifog.rank()})):
@@ -352,6 +382,7 @@ CLAIMED = [
     training_goes_on_bit_for_bit,
     where_one_rank_cannot_scale_nobody_steps,
     buffers_are_averaged_when_somebody_asks,
+    training_goes_on_after_a_failure,
     ranks_that_mean_different_things_are_told_so,
 ]
 
