@@ -35,6 +35,7 @@ from . import page, picture, tour
 from .convergence import Convergence
 from .live import LiveWidget
 from .network import Network
+from .timeline import Timeline
 
 _NAME = "demo"  # of its engines: those of a notebook are left alone
 _PAUSE = 0.05  # seconds between two looks at a run
@@ -68,6 +69,7 @@ class Chapter:
     start: Start
     entries: Sequence[Entry]
     y: str = "error"
+    log: bool = True
 
 
 def on(problem: Callable[[int], Problem], steps: int) -> Start:
@@ -147,6 +149,7 @@ CHAPTERS = (
             Entry("allreduce_sgd", "complete", {"lr": 0.3}),
         ],
         y=_RIGHT,
+        log=False,
     ),
 )
 
@@ -167,28 +170,29 @@ _TIMED = """
 import torch
 import ifog
 
-ifog.set_topology(ifog.topology.make({topology!r}, ifog.size()))
+ifog.set_topology(ifog.topology.make("one_peer_exponential", ifog.size()))
+x = torch.ones(300_000, dtype=torch.float64)
+ifog.barrier()
 with ifog.timeline({path!r}):
-    x = torch.randn({size}, dtype=torch.float64)
-    for k in range({rounds}):
-        with ifog.span("compute"):
+    for k in range(6):
+        with ifog.span("work"):
             y = torch.sin(x)
         x = ifog.neighbor_allreduce(y, name=f"round {{k}}")
 """
 
 
-def trace(cluster: Cluster, path: Path, *, rounds: int = 6, size: int = 300_000) -> None:
-    """What each engine does in some rounds of computing and averaging, written to a file."""
-    code = _TIMED.format(topology="one_peer_exponential", path=str(path), rounds=rounds, size=size)
-    cluster.view.execute(code, block=True)
+def timed(cluster: Cluster, path: Path) -> Timeline:
+    """What each engine does in some rounds of computing and averaging."""
+    cluster.view.execute(_TIMED.format(path=str(path)), block=True)
+    return Timeline(path)
 
 
 # ---- draw --------------------------------------------------------------------------------------------------------------
 
 
-def curves(runs: Sequence[ifog.Run], y: str) -> go.Figure:
+def curves(runs: Sequence[ifog.Run], chapter: Chapter) -> go.Figure:
     """The runs' curves, against iterations, bytes or seconds."""
-    drawn = {x: figure(runs, y=y, x=x) for x in ("iteration", "bytes", "seconds")}
+    drawn = {x: figure(runs, y=chapter.y, x=x) for x in ("iteration", "bytes", "seconds")}
     switch = []
     for x, one in drawn.items():
         axis = {
@@ -197,7 +201,8 @@ def curves(runs: Sequence[ifog.Run], y: str) -> go.Figure:
             "xaxis.title.text": one.layout.xaxis.title.text,
         }
         switch.append({"label": x, "method": "update", "args": [{"x": [trace.x for trace in one.data]}, axis]})
-    return drawn["iteration"].update_layout(
+    shown = drawn["iteration"] if chapter.log else drawn["iteration"].update_yaxes(type="linear", tickformat=".0%")
+    return shown.update_layout(
         template=page.STYLE,
         height=460,
         margin={"l": 70, "r": 16, "t": 60, "b": 60},
@@ -221,12 +226,14 @@ def alive(widget: LiveWidget) -> str:
     return f'<iframe class="widget" title="{escape(repr(widget))}" onload="{fitting}" srcdoc="{inside}"></iframe>'
 
 
-def poster(n: int, networks: Sequence[Network], done: Done) -> str:
+def poster(n: int, networks: Sequence[Network], done: Done, timeline: Timeline) -> str:
     """The main pictures of the page as one drawing."""
-    curves = [Convergence(*runs, y=chapter.y) for chapter, runs in done]
+    curves = [Convergence(*runs, y=chapter.y, log=chapter.log) for chapter, runs in done]
     title = f'<text x="30" y="52" font-size="30" font-weight="600">{n} engines learn together</text>'
     parts, y = [title], 80.0
-    for row, width in ((networks, 1200 / len(networks)), (curves[:2], 600.0), (curves[2:], 600.0)):
+    rows: list[Sequence[LiveWidget]] = [networks, curves[:2], curves[2:], [timeline]]
+    for row in rows:
+        width = 1200 / len(row)
         drawings = [each.snapshot() for each in row]
         heights = [width * tall / wide for wide, tall in map(picture.size, drawings)]
         for k, (drawing, height) in enumerate(zip(drawings, heights, strict=True)):
@@ -266,7 +273,7 @@ def _bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def document(n: int, networks: Sequence[Network], done: Done, rest: Sequence[str]) -> str:
+def document(n: int, networks: Sequence[Network], done: Done, timeline: Timeline, rest: Sequence[str]) -> str:
     """The page."""
     return page.page(
         f"{n} engines learn together",
@@ -281,8 +288,14 @@ def document(n: int, networks: Sequence[Network], done: Done, rest: Sequence[str
                 f'<div class="gallery wide">{"".join(alive(network) for network in networks)}</div>',
             ),
             *(
-                page.section(chapter.title, chapter.caption, page.live(curves(runs, chapter.y), f"chapter{k}"))
+                page.section(chapter.title, chapter.caption, page.live(curves(runs, chapter), f"chapter{k}"))
                 for k, (chapter, runs) in enumerate(done)
+            ),
+            page.section(
+                "What each engine did",
+                "Six rounds of computing and averaging with one other, on one clock: who computes, who waits for whom, who "
+                "copies. Zoom in until arrows show the messages.",
+                alive(timeline),
             ),
             *rest,
         ],
@@ -316,11 +329,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Cluster(given.n, cluster_id=_NAME) as cluster:
             progress.update(starting, completed=given.n)
             done = [(chapter, list(_runs(chapter, cluster, progress))) for chapter in CHAPTERS]
-            trace(cluster, Path(folder) / "trace.json")
+            timeline = timed(cluster, Path(folder) / "trace.json")
         rest = _tour(given.n, progress)
         networks = topologies(given.n)
-        given.output.write_text(document(given.n, networks, done, rest), encoding="utf-8")
-        picture_file.write_bytes(picture.png(poster(given.n, networks, done)))
+        given.output.write_text(document(given.n, networks, done, timeline, rest), encoding="utf-8")
+        picture_file.write_bytes(picture.png(poster(given.n, networks, done, timeline)))
 
     console.print(table(done))
     place = given.output.resolve()

@@ -148,7 +148,7 @@ code { font: 0.88em ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 .figure { overflow-x: auto; }
 .figure > div { min-width: 620px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)); gap: 14px; }
-iframe.widget { width: 100%; height: 800px; border: 1px solid var(--line); border-radius: 10px; background: #fff; }
+iframe.widget { width: 100%; height: 200px; border: 1px solid var(--line); border-radius: 10px; background: #fff; }
 .gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); }
 .card { margin: 0; padding: 12px; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   display: flex; flex-direction: column; justify-content: space-between; }

@@ -129,6 +129,10 @@ class Method:
         self.__doc__ = self.text
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
 
+    def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
+        """Sent elsewhere, it is the method of this name there."""
+        return find, (self.name,)
+
     @property
     def of_ifog(self) -> bool:
         """Whether it came with ifog."""

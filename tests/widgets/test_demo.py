@@ -81,7 +81,7 @@ def test_the_page_loads_nothing_and_shows_every_run(shown):
     text = (folder / "page.html").read_text(encoding="utf-8")
     page = Loads()
     page.feed(text)
-    assert len(page.frames) == 4
+    assert len(page.frames) == 5  # four networks and a timeline
     for part in page.frames:
         inner = Loads()
         inner.feed(part)
