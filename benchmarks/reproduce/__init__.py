@@ -2,7 +2,7 @@
 
 Run from the repository root::
 
-    python -m benchmarks.reproduce              # all of them: about two minutes
+    python -m benchmarks.reproduce              # all of them: about five minutes
     python -m benchmarks.reproduce.consensus    # one
     python -m benchmarks.reproduce --quick      # small ones, in seconds: not every claim can be seen there
 

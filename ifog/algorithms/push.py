@@ -70,7 +70,7 @@ def overlap_sgp(net, x, grad, s, *, lr, tau=1):
     """
     u = s.w * x - lr * grad()
     own = net.own_weight(x)
-    mixed_u, mixed_w = net.mix(u, s.w)
+    mixed_u, mixed_w = net.mix(u, s.w, late=tau)
     u_came, s.us = arrive(s.us, mixed_u - own * u)
     w_came, s.ws = arrive(s.ws, mixed_w - own * s.w)
     s.w = own * s.w + w_came

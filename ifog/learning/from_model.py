@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy, mse_loss
@@ -24,6 +23,7 @@ from ..errors import ProblemError
 from ..problems import Batch, Problem
 from ..problems.arguments import real, whole
 from ..problems.contract import Nodes
+from .parts import Batches
 from .samples import alike, dealt
 from .samples import samples as samples_of
 
@@ -67,7 +67,8 @@ class Trained(Problem):
     _counting: nn.Module | None  # and for the statistics of normalisation, if there is any
     _random: bool
     _kept: int  # bytes that one sample keeps for the gradient
-    _orders: dict[tuple[int, int], tuple[int, NDArray[np.int64]]]  # by node and seed: of the present epoch
+    _places: Sequence[range]  # of each node's samples
+    _samplers: dict[tuple[int, int, int], Batches]  # by node, size and seed
 
     # ---- a row of x as the parameters of a model -------------------------------------------------------------------
 
@@ -178,7 +179,12 @@ class Trained(Problem):
             yield rows, self._data["samples"][torch.tensor(places, device=self.device), :size]
 
     def _inputs(self, samples: Tensor) -> Tensor:
-        X = self._shared["X"][samples]
+        return self._as_input(self._shared["X"][samples])
+
+    def _as_input(self, X: Tensor) -> Tensor:
+        """Pictures in bytes as numbers from 0 to 1; all numbers in the type of the model."""
+        if X.dtype == torch.uint8:
+            return X.to(self._kinds[0]) / 255
         return X.to(self._kinds[0]) if X.is_floating_point() else X
 
     def _numbers(self, nodes: Nodes) -> list[int]:
@@ -198,7 +204,7 @@ class Trained(Problem):
         size: int | None = None,
         seed: int = 0,
     ) -> Batch:
-        """The samples of this round: each node goes through its own, in an order of its own for every epoch.
+        """The samples of this round, those of `Batches`: each node goes through its own, in another order in every epoch.
 
         It depends on the seed, the round, the size and the node's number alone. An epoch that ends within a batch is
         followed by the next one, so all batches have the same size.
@@ -209,42 +215,28 @@ class Trained(Problem):
         if size is None:
             return _Draw(nodes, None, None, round, seed)
         size = whole("size", size, minimum=1)
-        order = [self._order(i, round * size, size, seed) for i in self._numbers(nodes)]
+        order = [self._sampler(i, size, seed).at(round) for i in self._numbers(nodes)]
         picks = torch.from_numpy(np.stack(order) if order else np.zeros((0, size), np.int64))
         return _Draw(nodes, picks.to(self.device), None, round, seed)
 
-    def _order(self, node: int, begin: int, count: int, seed: int) -> NDArray[np.int64]:
-        """Which of its samples the node takes, from the begin-th on."""
-        size = self.sizes[node]
-        taken: list[NDArray[np.int64]] = []
-        while count:
-            epoch, at = divmod(begin, size)
-            drawn = self._orders.get((node, seed))
-            if drawn is None or drawn[0] != epoch:
-                drawn = epoch, np.random.default_rng([seed, node, epoch]).permutation(size)
-                self._orders[node, seed] = drawn
-            taken.append(drawn[1][at : at + count])
-            begin, count = begin + len(taken[-1]), count - len(taken[-1])
-        return np.concatenate(taken)
+    def _sampler(self, node: int, size: int, seed: int) -> Batches:
+        """The batches of a node, as a loop of one's own has them: here of the places of its samples."""
+        known = self._samplers.get((node, size, seed))
+        if known is None:
+            known = self._samplers[node, size, seed] = Batches(self._places, node, size, seed=seed)
+        return known
 
     # ---- records ---------------------------------------------------------------------------------------------------
 
     def looked_at(self, nodes: Nodes) -> Batch | None:
         """Some of each node's samples, where all of them would take too long."""
-        most = self._most
-        if most >= max(self.sizes):
-            return None
-        picks = torch.arange(most, device=self.device).expand(len(self._numbers(nodes)), most)
-        return _Draw(nodes, picks, None)
-
-    @property
-    def _most(self) -> int:
-        """So many samples of each node are looked at."""
-        return max(1, min(min(self.sizes), _LOOKED_AT // self.n)) if sum(self.sizes) > _LOOKED_AT else max(self.sizes)
+        looked = self._shared["looked_at"]
+        return None if looked.shape[1] >= max(self.sizes) else _Draw(nodes, looked[self._numbers(nodes)], None)
 
     def _looked_at(self, nodes: Nodes) -> list[Tensor]:
-        numbers = self._numbers(nodes)
-        return [self._data["samples"][int(self._place[i]), : min(self._most, self.sizes[i])] for i in numbers]
+        """The numbers of those samples, of each node."""
+        looked = self._shared["looked_at"]
+        return [self._data["samples"][int(self._place[i])][looked[i, : self.sizes[i]]] for i in self._numbers(nodes)]
 
     def losses(self, points: Tensor, nodes: Nodes) -> Tensor:
         """The loss of each point on what is looked at of each node's samples, [S, k]; as the model is used, not trained."""
@@ -307,10 +299,7 @@ class Trained(Problem):
         parts = {**self.parameters_of(x), **buffers}
         loss, right = x.new_zeros(()), x.new_zeros(())
         for some in torch.split(samples, _PIECE):
-            inputs = X[some]
-            guessed = functional_call(
-                self._tried, parts, (inputs.to(self._kinds[0]) if inputs.is_floating_point() else inputs,)
-            )
+            guessed = functional_call(self._tried, parts, (self._as_input(X[some]),))
             share = len(some) / len(samples)
             loss = loss + self._loss(guessed, y[some]).to(x) * share
             if self._classes:
@@ -336,7 +325,7 @@ class Trained(Problem):
         moved._tried = copy.deepcopy(self._tried).to(device, dtype)
         moved._counting = None if self._counting is None else copy.deepcopy(self._counting).to(device, dtype)
         moved._kinds = [dtype or kind for kind in self._kinds]
-        moved._orders = {}
+        moved._samplers = {}
         return moved
 
     def __repr__(self) -> str:
@@ -398,11 +387,12 @@ def from_model(
 ) -> Trained:
     """The training of a model on n nodes, as a problem: all start with its parameters as they are now.
 
-    ``data`` are the inputs and the targets of all nodes, ``(X, y)``, or a torch data set. They are dealt to n nodes at random,
-    with ``alpha`` by `ifog.problems.partition.dirichlet`, or as ``parts`` says: for each node, the numbers of its samples. With
-    ``test``, likewise, the records have the accuracy of each node's model and of their mean. ``loss(outputs, targets)`` is a
-    mean over samples: cross entropy unless given, or for targets that are no classes the mean squared error.
-    ``weight_decay`` δ adds δ‖x‖²/2 to each f_i. The model itself is left as it is; `Trained.model` makes one of an iterate.
+    ``data`` are the inputs and the targets of all nodes, ``(X, y)``, or a torch data set; inputs that are bytes become numbers
+    from 0 to 1. They are dealt to n nodes at random, with ``alpha`` by Dirichlet shares, or as ``parts`` says, which
+    `ifog.learning.partition` makes: for each node, the numbers of its samples. Batches are those of `Batches`. With ``test``,
+    likewise, the records have the accuracy of each node's model and of their mean. ``loss(outputs, targets)`` is a mean over
+    samples: cross entropy unless given, or for targets that are no classes the mean squared error. ``weight_decay`` δ adds
+    δ‖x‖²/2 to each f_i. The model itself is left as it is; `Trained.model` makes one of an iterate.
 
     Batch normalisation takes the statistics of the batch; running ones, which are no parameters and would have to be averaged,
     are not kept: they are formed anew, from training samples, whenever a model is tried. Dropout has random numbers of its own
@@ -432,7 +422,12 @@ def from_model(
     sizes = [len(part) for part in parts]
     samples = torch.full((len(parts), max(sizes)), -1)
     for i, part in enumerate(parts):
-        samples[i, : sizes[i]] = torch.from_numpy(np.random.default_rng([seed, i, _DRAWN]).permutation(part))
+        samples[i, : sizes[i]] = torch.from_numpy(part)
+    most = max(sizes) if sum(sizes) <= _LOOKED_AT else max(1, min(*sizes, _LOOKED_AT // len(sizes)))
+    looked = torch.full((len(parts), most), -1)
+    for i, size in enumerate(sizes):
+        some = np.random.default_rng([seed, i, _DRAWN]).permutation(size)[:most]
+        looked[i, : len(some)] = torch.from_numpy(some)
     kinds = [p.dtype for p in trained.values()]
     kind = kinds[0]
     for other in kinds:
@@ -442,21 +437,27 @@ def from_model(
         "start": torch.cat([p.detach().flatten().to(kind) for p in trained.values()]),
         "X": X,
         "y": y,
-        "seen": torch.cat([row[: min(size, share)] for row, size in zip(samples, sizes, strict=True)]).to(home),
+        "looked_at": looked.to(home),
+        "seen": torch.cat([samples[i][looked[i, : min(size, share)]] for i, size in enumerate(sizes)]).to(home),
     }
     if test is not None:
         shared["X_test"], shared["y_test"] = samples_of("test", test, home, device)
         alike(shared)
         shuffled = np.random.default_rng([seed, _DRAWN]).permutation(len(shared["y_test"]))[:_EACH]
         shared["each"] = torch.from_numpy(np.sort(shuffled)).to(home)
-    made = Trained(d=len(shared["start"]), data={"samples": samples.to(home)}, shared=shared, samples=min(sizes))
+    made = Trained(
+        d=len(shared["start"]),
+        data={"samples": samples.to(home)},
+        shared=shared,
+        samples=min(sizes),
+    )
     made.segments = tuple(p.numel() for p in trained.values())
     made.shapes, made._kinds, made.sizes = {key: p.shape for key, p in trained.items()}, kinds, sizes
     made.weight_decay = real("weight_decay", weight_decay, at_least=0)
     made._classes, made._loss = not y.is_floating_point(), loss or (_of_classes if not y.is_floating_point() else _squares)
     made.name = name or type(model).__name__
     made.label = f"{made.name}({len(parts)})"
-    made._orders = {}
+    made._places, made._samplers = [range(size) for size in sizes], {}
     _give_models(made, model)
     made.together = None if together is None else whole("together", together, minimum=1)
     _try_out(made, own_loss=loss is not None)

@@ -29,7 +29,7 @@ def samples(name: str, given: Any, home: torch.device, device: Any) -> tuple[Ten
             raise ProblemError(f"{name}[{i}] is on {part.device} and the model on {home}: give device={str(home)!r}, for both")
         found.append(part.to(home))
     X, y = found
-    return X.float() if X.dtype == torch.uint8 or X.dtype == torch.bool else X, y
+    return X.float() if X.dtype == torch.bool else X, y.long() if y.dtype == torch.uint8 else y
 
 
 def _stacked(name: str, dataset: Any) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def _tensor(name: str, value: Any) -> Tensor:
         raise ProblemError(f"{name} is one number: its leading axis must count the samples")
     if part.is_floating_point() and not part.isfinite().all():
         raise ProblemError(f"{name} holds nan or inf: all numbers must be finite")
-    return part if part.is_floating_point() or part.dtype == torch.uint8 else part.long() if not part.is_complex() else part
+    return part if part.is_floating_point() or part.is_complex() or part.dtype == torch.uint8 else part.long()
 
 
 def alike(shared: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -56,6 +56,13 @@ class straggling:  # noqa: N801
         return self.usual * np.where(np.asarray(u) < self.p, self.times, 1.0)
 
 
+class Late(NamedTuple):
+    """Messages along a graph that may be so many iterations under way until anybody waits for them."""
+
+    graph: Graph
+    iterations: int
+
+
 class Clock:
     """When each of n nodes is ready, in seconds.
 
@@ -77,6 +84,7 @@ class Clock:
         """When each node was ready last (in rounds), or will be next (in `next`)."""
         self.counts = np.zeros(n, np.int64)
         """How often each has computed, or begun to."""
+        self._past: list[NDArray[np.float64]] = []  # when late messages were sent, the newest last
 
     @property
     def now(self) -> float:
@@ -99,18 +107,27 @@ class Clock:
         """
         return self.iteration([[graph]])
 
-    def iteration(self, met: Sequence[Sequence[Graph | None]]) -> NDArray[np.float64]:
+    def iteration(self, met: Sequence[Sequence[Graph | Late | None]]) -> NDArray[np.float64]:
         """A computation, and then messages along graphs, None for an allreduce: see `Network.met`.
 
         Those of an inner sequence travel at the same time, and the inner sequences one after the other.
         """
         ready = self.times + self._computing(np.arange(self.n))
         for together in met:
-            came = [self._when_all_have_heard(ready) if graph is None else self._when_heard(ready, graph) for graph in together]
-            ready = np.max(came, axis=0)
+            ready = np.max([self._when_come(ready, what) for what in together], axis=0)
         self.times = ready
         self.counts += 1
         return self.times
+
+    def _when_come(self, ready: NDArray[np.float64], what: Graph | Late | None) -> NDArray[np.float64]:
+        if what is None:
+            return self._when_all_have_heard(ready)
+        if not isinstance(what, Late):
+            return self._when_heard(ready, what, ready, self.counts)
+        self._past = [*self._past, ready][-1 - what.iterations :]
+        if len(self._past) <= what.iterations:
+            return ready  # the first ones are still under way
+        return self._when_heard(ready, what.graph, self._past[0], self.counts - what.iterations)
 
     def _when_all_have_heard(self, ready: NDArray[np.float64]) -> NDArray[np.float64]:
         everyone = np.arange(self.n)
@@ -120,14 +137,16 @@ class Clock:
             slowest = float(np.max(self.delay))
         return np.full(self.n, ready.max() + slowest)
 
-    def _when_heard(self, ready: NDArray[np.float64], graph: Graph) -> NDArray[np.float64]:
+    def _when_heard(
+        self, ready: NDArray[np.float64], graph: Graph, sent: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         if graph.n != self.n:
             raise ArgumentError(f"graph {graph.label} has {graph.n} nodes, and the clock {self.n}: make one for the other")
         pattern = graph.pattern
         senders = pattern.indices.astype(np.int64)
         receivers = np.repeat(np.arange(self.n), np.diff(pattern.indptr))
         come = ready.copy()
-        np.maximum.at(come, receivers, ready[senders] + self._travel(senders, receivers, self.counts[senders]))
+        np.maximum.at(come, receivers, sent[senders] + self._travel(senders, receivers, counts[senders]))
         return come
 
     # ------------------------------------------------------------------------------------------------ one by one
@@ -177,11 +196,13 @@ class Clock:
     # -------------------------------------------------------------------------------------------------- saved, resumed
     def state(self) -> dict[str, Any]:
         """All that changes with time."""
-        return {"times": torch.from_numpy(self.times.copy()), "counts": torch.from_numpy(self.counts.copy())}
+        past = torch.from_numpy(np.stack(self._past) if self._past else np.zeros((0, self.n)))
+        return {"times": torch.from_numpy(self.times.copy()), "counts": torch.from_numpy(self.counts.copy()), "past": past}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
         self.times, self.counts = state["times"].numpy().copy(), state["counts"].numpy().copy()
+        self._past = list(state["past"].numpy().copy()) if "past" in state else []
         self.start()
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from ..topology import Schedule
 from ..topology.ceca import Exchange
 from ..topology.convert import as_topology
 from . import memory
+from .clock import Late
 from .edges import Edges
 from .effects import Effect, Effects
 from .hosts import Here, Hosts, Pending, Ranks, bounds
@@ -141,7 +142,7 @@ class Network:
         return found
 
     # -------------------------------------------------------------------------------------------------------- mixing
-    def start_mix(self, *xs: torch.Tensor, bits: float | None = None) -> Pending[Any]:
+    def start_mix(self, *xs: torch.Tensor, bits: float | None = None, late: int = 0) -> Pending[Any]:
         """`mix` that only begins: it travels until ``wait`` gives its result."""
         turn = self._turn()
         single = len(xs) == 1
@@ -150,14 +151,15 @@ class Network:
             mixed = tuple(turn.rows.weigh({host: values[i] for host, values in slices.items()}) for i in range(len(xs)))
             return mixed[0] if single else mixed
 
-        return self._visit(turn, xs, use, bits)
+        return self._visit(turn, xs, use, bits, late)
 
-    def mix(self, *xs: torch.Tensor, bits: float | None = None) -> Any:
+    def mix(self, *xs: torch.Tensor, bits: float | None = None, late: int = 0) -> Any:
         r""":math:`x_i \leftarrow \sum_j w_{ij} x_j` with this iteration's W; several tensors travel as one message.
 
-        ``bits`` is what the message of one node takes if it is compressed.
+        ``bits`` is what the message of one node takes if it is compressed; ``late`` is for the clock of a simulation, how many
+        iterations the messages may be under way until a node waits for them.
         """
-        return self.start_mix(*xs, bits=bits).wait()
+        return self.start_mix(*xs, bits=bits, late=late).wait()
 
     def diff(self, x: torch.Tensor, *, bits: float | None = None) -> torch.Tensor:
         r""":math:`\sum_j w_{ij} (x_i - x_j)`: x − W x without its rounding errors, which long runs would add up."""
@@ -195,7 +197,9 @@ class Network:
             raise TopologyError(f"{self._schedule.label} mixes one buffer a node: use mix(x), or choose ceca(n) as topology")
         return graph
 
-    def _visit(self, turn: Turn, xs: Sequence[torch.Tensor], use: Any, bits: float | None = None) -> Pending[Any]:
+    def _visit(
+        self, turn: Turn, xs: Sequence[torch.Tensor], use: Any, bits: float | None = None, late: int = 0
+    ) -> Pending[Any]:
         for x in xs:
             if len(x) != len(self.nodes):
                 raise ArgumentError(
@@ -204,14 +208,16 @@ class Network:
         size = message_size(*xs) if bits is None else bits / 8
         self.count(turn.messages, size)
         self.traffic.note_round(turn, size)
-        pending = self.visit(list(xs), turn, use, turn.said, self._lengths)
+        pending = self.visit(list(xs), turn, use, turn.said, self._lengths, late)
         return _Disturbed(self, pending, turn) if self.effects.sigma else pending
 
-    def visit(self, values: list[torch.Tensor], turn: Turn, use: Any, said: str, lengths: Sequence[int]) -> Pending[Any]:
+    def visit(
+        self, values: list[torch.Tensor], turn: Turn, use: Any, said: str, lengths: Sequence[int], late: int = 0
+    ) -> Pending[Any]:
         """Let ``use`` read what the hosts of this turn's senders have; ``lengths`` are the rows of each host."""
         began = time.perf_counter()
         pending: Pending[Any] = self.hosts.visit(values, turn.rows.sources, turn.dests, use, said, lengths)
-        self._talk(turn.graph)
+        self._talk(Late(turn.graph, late) if late else turn.graph)
         self.took(began)
         return _UnderWay(self, pending)
 

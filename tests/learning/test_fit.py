@@ -100,6 +100,24 @@ def test_the_twin_in_problems_has_the_same_numbers():
         np.testing.assert_allclose(mine.history["loss"], theirs.history["loss"], rtol=1e-10)
 
 
+def test_pictures_in_bytes_are_numbers_from_0_to_1_and_records_look_at_some_of_many_samples():
+    torch.manual_seed(0)
+    pictures, classes = torch.randint(256, (6000, 1, 4, 4), dtype=torch.uint8), torch.randint(3, (6000,))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    given = {"nodes": 4, "topology": "ring", "steps": 3, "batch": 16, "evaluate": 1e-9}
+    run, other = fit(model, (pictures, classes), **given), fit(model, (pictures / 255, classes), **given)
+    torch.testing.assert_close(run.x, other.x, rtol=0, atol=0)
+    problem = run._experiment.steps.problem
+    batch = problem.looked_at(range(4))
+    assert batch.picks.shape == (4, 1024)
+    assert len(batch.picks[2].unique()) == 1024
+    g = problem.gradient(run.x, range(4), batch).mean(0)
+    assert run.history["gradient_norm"].iloc[-1] == pytest.approx(float(g.norm()), rel=1e-5)
+    seen = pictures[problem._data["samples"][2][batch.picks[2]]] / 255
+    loss = cross_entropy(trained(run)(seen), classes[problem._data["samples"][2][batch.picks[2]]])
+    assert float(problem.losses(run.x.mean(0)[None], range(4))[0, 2]) == pytest.approx(float(loss), rel=1e-4)
+
+
 def test_a_linear_model_is_least_squares():
     twin = least_squares(4, d=3, samples=10)
     A, b = twin._data["A"], twin._data["b"]

@@ -7,6 +7,7 @@ import torch
 from ifog import topology as t
 from ifog.errors import ArgumentError, MethodError, TopologyError
 from ifog.network import Clock, Network, exponential, lose, noise, straggling
+from ifog.network.clock import Late
 from ifog.network.mailbox import Mail
 
 
@@ -174,6 +175,22 @@ def test_rounds_of_random_length_take_as_long_as_the_recursion_says(schedule, se
     if schedule is None:
         harmonic = sum(1 / k for k in range(1, 257))
         assert (ends[-1] - ends[79]) / 80 == pytest.approx(1.2 + 0.1 * harmonic, rel=0.02)
+
+
+def test_late_messages_hold_up_only_who_would_use_them_too_early():
+    graph = t.ring(8)
+    waits = [Clock(8, compute=1.0, delay=2.5) for _ in range(2)]
+    for k in range(1, 9):
+        np.testing.assert_allclose(waits[0].iteration([[Late(graph, 3)]]), k)  # they are there by then
+        times = waits[1].iteration([[Late(graph, 1)]])
+        np.testing.assert_allclose(times, 3.5 * (k // 2) + k % 2)  # every second round waits for the one before it
+        if k == 5:  # a clock that was kept goes on
+            again = Clock(8, compute=1.0, delay=2.5)
+            again.restore(waits[1].state())
+            waits[1] = again
+    overlapped, schedule = Clock(256, compute=exponential(1.0, 0.1), delay=0.2), t.one_peer_exponential(256)
+    ends = [overlapped.iteration([[Late(schedule[k], 1)]]).mean() for k in range(160)]
+    assert (ends[-1] - ends[79]) / 80 == pytest.approx(1.12, rel=0.01)  # likewise
 
 
 def one_after_the_other(net, x):

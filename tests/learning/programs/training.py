@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 import ifog
 from ifog.experiment import crew, drive
 from ifog.learning import fit as module
-from ifog.learning import from_model, load, trained
+from ifog.learning import from_model, load, partition, trained
+from ifog.learning.data import Labelled
 
 FOLDER = Path(sys.argv[1])
 X, Y = load_digits(return_X_y=True)
@@ -90,6 +91,33 @@ def allreduce_is_one_process_with_the_whole_batch():
         torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-11)
 
 
+def a_loop_of_one_s_own_has_the_same_numbers():
+    """`ifog.learning.optimizer` with the batches of a partition, one node a rank, and `fit`."""
+    n = ifog.size()
+    train = Labelled(*TRAIN)
+    parts = partition(train, n, alpha=0.5)
+    for method, topology, make in (
+        ("diging", "ring", torch.optim.SGD),
+        ("dmsgd", "one_peer_exponential", torch.optim.SGD),
+        ("atc", "ring", torch.optim.AdamW),
+        ("qg_dmsgd", "ring", torch.optim.Adam),
+    ):
+        plain = None if make is torch.optim.SGD else make
+        model = nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 10)).double()
+        run = module(
+            model, train, parts=parts, method=method, topology=topology, optimizer=plain, steps=25, batch=8, lr=0.05, seed=3
+        )
+        optimizer = ifog.learning.optimizer(make(model.parameters(), lr=0.05), model, method=method, topology=topology, seed=3)
+        sampler = parts.batches(batch=8, seed=3)
+        for k in range(25):
+            x, y = train[sampler.at(k)]
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            optimizer.step()
+        mine = torch.cat([p.detach().flatten() for p in model.parameters()])
+        torch.testing.assert_close(run.x[0], mine, rtol=1e-9, atol=1e-11)
+
+
 def a_checkpoint_of_ranks_goes_on_anywhere():
     given = {"method": "dmsgd", "topology": "ring", "nodes": 5, "batch": 8, "lr": 0.1, "test": TEST, "evaluate": 1 / 3}
     path = FOLDER / "run.pt"
@@ -140,6 +168,7 @@ if __name__ == "__main__":
         ranks_are_virtual_nodes,
         every_rank_begins_where_rank_0_does_and_is_a_node,
         allreduce_is_one_process_with_the_whole_batch,
+        a_loop_of_one_s_own_has_the_same_numbers,
         a_checkpoint_of_ranks_goes_on_anywhere,
         what_does_not_fit_is_an_error_on_every_rank,
     ]
