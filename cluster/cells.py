@@ -52,7 +52,8 @@ class Cell:
             raise EnginesLost(trouble)
         self.cluster, self.ranks, self.viewer = cluster, list(ranks), viewer
         self.began = time.monotonic()
-        self.result = cluster.client[self.ranks].execute(code, silent=False, block=False)
+        whom = self.ranks[0] if len(self.ranks) == 1 else self.ranks  # ipyparallel does not split a list of one
+        self.result = cluster.client[whom].execute(code, silent=False, block=False)
         self.parts = dict(zip(self.ranks, self.result.split(), strict=True))
         self._asked, self._doing = self.began, ""
         self._looked = self.began

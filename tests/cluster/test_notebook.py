@@ -43,6 +43,9 @@ def test_some_ranks_only(four):
     assert notebook.good("%%px -t 1:3\nifog.rank()").value == "rank 1: 1\nrank 2: 2"
     assert notebook.good("%%px --targets [0,3] -o kept\nifog.rank()").value == "rank 0: 0\nrank 3: 3"
     assert notebook.good("kept.get()").error is None
+    assert notebook.good("%%px -t 2\nprint('alone')\nifog.rank()").value == "rank 2: 2"
+    assert notebook.good("%%px -t 2\nx = 1").text == ""
+    assert "alone" in notebook.run("%%px -t 2\nraise ValueError('alone')").message
     assert "ranks of 0 to 3" in notebook.run("%%px -t 7\n1").message
 
 
