@@ -101,6 +101,7 @@ class Wrapped(torch.optim.Optimizer):
         self._way = Way()
         self._on = Hooks()
         self._epoch = epoch()
+        self._known = {id(place.parameter) for part in self.flat for place in part.places}
 
     def _follow(self, way: Way, *models: nn.Module) -> None:
         """Step that way, and begin when a model is computed."""
@@ -125,6 +126,13 @@ class Wrapped(torch.optim.Optimizer):
             self._after_failure()
         if self._way.begun:
             return False
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.requires_grad and id(p) not in self._known:
+                    raise ArgumentError(
+                        f"a parameter of shape {list(p.shape)} was frozen when this optimizer was made, and is trained now: "
+                        "make the optimizer anew"
+                    )
         with torch.no_grad():
             for part in self.flat:
                 part.check()
@@ -185,6 +193,12 @@ class Wrapped(torch.optim.Optimizer):
     @state.setter
     def state(self, state: Any) -> None:
         """Torch's base class begins with none: what there is stays."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused: what is to be mixed lies in vectors that were made with the optimizer."""
+        if hasattr(self, "_known"):
+            raise ArgumentError("add_param_group: give all parameters to torch's optimizer, and make this one anew")
+        super().add_param_group(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As ever."""
