@@ -26,7 +26,8 @@ from .cluster_figure import figure
 from .live import STATIC
 from .looking import Looking
 
-_PERIOD = 0.5  # seconds between two looks, of 1.6 ms of each engine
+_PERIOD = 0.5  # seconds between two looks, each of which takes 1.6 ms of each engine
+_CALM = 1.0  # the same while nothing happens
 _SOON = 0.2  # the same while engines start or end, of whom nothing is asked
 _TIMEOUT = 0.5  # seconds for an engine to answer
 _NOTE = 6.0  # seconds for which it is said what became of a button
@@ -41,8 +42,8 @@ class Cluster(Looking):
     """A tile for each engine of a cluster: busy or idle, in which cell, in which operation, and for whom it waits.
 
     A click on a tile shows what the rank has printed last and its last error, in whole. Give what `ifog.connect` or
-    `ifog.cluster.Cluster` gives; without an argument it is the cluster that runs. Engines are asked twice a second, and only
-    while somebody looks; nothing here waits for a cell.
+    `ifog.cluster.Cluster` gives; without an argument it is the cluster that runs. Engines are asked once or twice a second, and
+    only while somebody looks; nothing here waits for a cell.
     """
 
     _esm = (STATIC / "cluster.js").read_text()
@@ -99,7 +100,9 @@ class Cluster(Looking):
             self._sender.offer(self._seen)
         if self._words is not None and self._words != before[1]:
             self._sender.offer(self._words)
-        return _PERIOD if self._seen.phase == "running" and not self._under_way else _SOON
+        if self._seen.phase != "running" or self._under_way:
+            return _SOON
+        return _PERIOD if self._open >= 0 or _states(self._seen) != _states(before[0]) else _CALM
 
     def _leave(self) -> None:
         self._cluster.close()
@@ -231,6 +234,10 @@ def _tile(engine: Mapping[str, Any]) -> messages.Tile:
         "error": str(engine.get("error") or ""),
         "error_ago": round(time.time() - engine["error_at"]) if engine.get("error_at") else 0.0,
     }
+
+
+def _states(seen: messages.Tiles) -> list[tuple[str, int]]:
+    return [(tile["state"], tile["waits_for"]) for tile in seen.tiles]
 
 
 def _where(table: list[messages.Tile]) -> list[str]:

@@ -76,6 +76,7 @@ class LiveWidget(anywidget.AnyWidget):
     def __init__(self, *, presentation: bool = False, within: LiveWidget | None = None, part: str = "") -> None:
         self._within, self._part = within, part  # the widget whose page shows this one, and what it is called there
         self._lock = threading.RLock()
+        self._pages: dict[str, messages.Watched] = {}  # what each has said last
         self._watched = True  # until a page says otherwise: it may not be able to while a cell runs
         self._handles: list[Any] = []
         self._held = self._stale = False
@@ -182,7 +183,10 @@ class LiveWidget(anywidget.AnyWidget):
             return  # from a page of another version: it must not end what runs here
         with self._lock:
             if isinstance(message, messages.Watched):
-                missed, self._watched, self._held = not self._watched, message.views > 0, bool(message.held)
+                missed = not self._watched
+                self._pages[str(message.page)] = message
+                self._watched = any(said.views > 0 for said in self._pages.values())
+                self._held = any(said.held for said in self._pages.values())
                 if missed and self._watched:
                     self._catch_up()
                 if self._stale and not self._held:

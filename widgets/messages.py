@@ -446,6 +446,7 @@ class Watched:
 
     views: int
     held: bool
+    page: str = ""  # which one: the same notebook may be open in several
 
 
 @dataclass(frozen=True)

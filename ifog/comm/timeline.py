@@ -100,8 +100,8 @@ def recent(follower: str, most: int = _RECENT) -> dict[str, Any] | None:
     It is called in the kernel's control thread, while a cell runs, and takes about 2 µs an event.
     """
     here = world.existing()
-    recorder: Recorder | None = None if here is None else here.timeline
-    if recorder is None:
+    recorder = None if here is None else here.timeline
+    if not isinstance(recorder, Recorder):
         return None
     last = recorder.followed.get(follower)
     newest = tuple(itertools.islice(reversed(recorder.events), most))  # in one go: the cell goes on noting

@@ -56,10 +56,13 @@ def test_a_cluster_that_does_not_run_is_shown_and_can_be_started(tiles):
 def test_nothing_is_asked_unless_somebody_looks(tiles, monkeypatch):
     looks = []
     monkeypatch.setattr(tiles, "_look", lambda: looks.append(1))
-    tiles._received(tiles, {"type": "watched", "views": 1, "held": False}, [])
+    watched = {"type": "watched", "held": False}
+    tiles._received(tiles, watched | {"views": 1, "page": "a"}, [])
+    tiles._received(tiles, watched | {"views": 1, "page": "b"}, [])
+    tiles._received(tiles, watched | {"views": 0, "page": "a"}, [])
     while len(looks) < 2:
         tiles._wake.set()
-    tiles._received(tiles, {"type": "watched", "views": 0, "held": False}, [])
+    tiles._received(tiles, watched | {"views": 0, "page": "b"}, [])
     while tiles._wake.is_set():
         pass  # until the thread has heard of it
     seen = len(looks)

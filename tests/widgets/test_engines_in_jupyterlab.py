@@ -70,6 +70,11 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     output(2).get_by_text("hello from 3").wait_for()
     notebook.picture("cluster-idle")
 
+    for state in ("hidden", "visible"):  # another tab is opened in front of this one, and closed
+        page.evaluate("""(state) => { Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+            document.dispatchEvent(new Event('visibilitychange')); }""", state)  # fmt: skip
+        notebook.until(f"tiles._watched == {state == 'visible'}")
+
     run(page, 3)  # rank 2 does not come: the others wait for it, and nobody can go on
     tile(2, "waiting").wait_for()
     assert page.locator(".ifog-tile[data-state='busy']").count() == 1
@@ -95,6 +100,7 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     run(page, 4)
     output(4).get_by_text("4", exact=True).wait_for()
     words.get_by_role("button", name="close").click()
+    page.locator(".ifog-cluster").evaluate("e => e.scrollIntoView()")
     notebook.picture("cluster-restarted")
 
     notebook.theme("Dark")
@@ -118,6 +124,15 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     tile(3, "idle").wait_for(timeout=60_000)
     run(page, 4)
     page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[4].model.executionCount > 6")
+
+    manager, *_ = Cluster.of(Home()).said()["processes"]
+    os.kill(manager[0], 9)
+    page.get_by_role("alert").get_by_text("its manager has ended without stopping it").wait_for()
+    page.locator(".ifog-cluster").evaluate("e => e.scrollIntoView()")
+    notebook.picture("cluster-without-manager")
+    press("start the engines")
+    tile(3, "idle").wait_for(timeout=60_000)
+    page.get_by_role("alert").wait_for(state="hidden")
     assert page.troubles == []
 
 

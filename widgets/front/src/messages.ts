@@ -369,6 +369,7 @@ export interface Watched {
   type: "watched";
   views: number;
   held: boolean;
+  page: string;
 }
 
 export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Trace | File | Bars | Deals;

@@ -41,12 +41,20 @@ function say(model: Model, message: FromThePage): void {
   model.send(message);
 }
 
+/** This page, among all in which the notebook is open. */
+const PAGE = Math.random().toString(36).slice(2);
+
 /** Tells Python whether anybody looks, and whether somebody has the pointer or the keyboard on a view. */
 class Audience {
   private views = 0;
   private readonly holding = new Set<HTMLElement>();
 
-  constructor(private readonly model: Model) {}
+  constructor(private readonly model: Model) {
+    // a tab that is closed, or behind others, shows nothing
+    document.addEventListener("visibilitychange", () => {
+      if (this.views > 0) this.tell();
+    });
+  }
 
   /** A view has opened; returns what to call when it closes. */
   join(view: HTMLElement): () => void {
@@ -71,7 +79,8 @@ class Audience {
   }
 
   private tell(): void {
-    say(this.model, { type: "watched", views: this.views, held: this.holding.size > 0 });
+    const hidden = document.visibilityState === "hidden";
+    say(this.model, { type: "watched", views: hidden ? 0 : this.views, held: this.holding.size > 0 && !hidden, page: PAGE });
   }
 }
 
