@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lab import skip_without_a_browser
 
 
 @pytest.mark.slow
@@ -108,3 +109,16 @@ def test_the_quick_benchmark_of_training_measures_all_methods_and_their_memory(t
     assert len(seconds) == 7
     assert all(time > 0 for times in seconds.values() for time in times)
     assert max(found["buffers"][method] for method in ("atc", "dgd", "allreduce")) <= 3  # those that do nothing but mix
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_the_widgets_draws_all_of_them(tmp_path):
+    skip_without_a_browser()
+    command = [sys.executable, "-m", "benchmarks.widgets", "--quick", "--output", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads((tmp_path / "widgets.json").read_text())
+    assert min(found["networks"]["64"].values()) > 0
+    assert found["networks"]["64"]["bytes"] > 4 * 64  # a number of four bytes for each node, and what they are
+    assert found["curves"]["updates"] > 0
+    assert all(ratio > 0 for ratio in found["curves"]["slowdown"])

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Convergence(LiveWidget):
         **within: Any,
     ) -> None:
         self._ended = threading.Event()  # first of all: also what is not made to the end is closed
+        self._listening: list[Callable[[], None]] = []  # how to end it
         for name, value in (("y", y), ("x", x)):
             if not isinstance(value, str):
                 raise ArgumentError(f"{name}={value!r:.60}: the name of what was recorded, such as 'error' or 'bytes'")
@@ -109,6 +110,8 @@ class Convergence(LiveWidget):
     def close(self) -> None:
         """Follow the runs no longer, and take the views away."""
         self._ended.set()
+        for end in self._listening:
+            end()
         super().close()
 
     def __repr__(self) -> str:
@@ -124,12 +127,23 @@ class Convergence(LiveWidget):
     def _follow(self, runs: Iterable[Run]) -> None:
         with self._lock:
             known = self.runs
-            self._thinned += [Thinned(run) for run in dict.fromkeys(runs) if run not in known]
+            new = [run for run in dict.fromkeys(runs) if run not in known]
+            self._thinned += [Thinned(run) for run in new]
+            self._listening += [run.listen(self._again) for run in new]
             self._ghosts = [run for run in self._ghosts if run not in runs] if known else self._ghosts
             self._look()
-            if self._thread is None and not self._ended.is_set():
-                self._thread = threading.Thread(target=self._work, name="ifog curves", daemon=True)
-                self._thread.start()
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None and not self._ended.is_set():
+            self._thread = threading.Thread(target=self._work, name="ifog curves", daemon=True)
+            self._thread.start()
+
+    def _again(self) -> None:
+        """A run has news, and tells so from its own thread: nothing to do, unless all were over and this one was extended."""
+        if self._thread is None:
+            with self._lock:
+                self._begin()
 
     def _work(self) -> None:
         while not self._ended.wait(_PERIOD):

@@ -32,8 +32,9 @@ class Thinned:
 
     def look(self) -> None:
         """Take up what has been recorded since."""
-        if self._complete:
+        if self._complete and len(self.run.records) == self._seen:
             return
+        self._complete = False  # it was extended
         self.theory.look()
         over, before = self.run.over, len(self)  # asked first: what is recorded before the end is then seen
         new = self.run.records.columns(self._seen)

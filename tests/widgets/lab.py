@@ -118,7 +118,8 @@ class Notebook:
         return json.loads(self.page.evaluate(
             """async (code) => {
                 const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-                const request = kernel.requestExecute({ code: `import json as _j; print(_j.dumps(${code}))` });
+                code = `import json as _j; print(_j.dumps(${code}))`;
+                const request = kernel.requestExecute({ code, store_history: false });
                 let text = '';
                 request.onIOPub = (m) => { if (m.header.msg_type === 'stream') text += m.content.text;
                                            if (m.header.msg_type === 'error') text += JSON.stringify(m.content.evalue); };

@@ -182,6 +182,18 @@ def test_a_run_that_failed_says_why_and_does_not_squeeze_the_others():
     assert max(ticks, default=0) <= 2
 
 
+def test_a_run_that_is_extended_is_followed_again(shown):
+    run = finished()
+    widget = shown(run)
+    page = Page(widget)
+    page.until(lambda: widget._thread is None)
+    run.extend(10, wait=True)
+    page.until(lambda: page.tables[0]["iteration"] == list(range(51)))
+    page.until(lambda: widget._thread is None)
+    widget.close()
+    assert run.records.listeners == []
+
+
 def test_a_comparison_and_a_loop_can_be_given():
     compared = ifog.compare(["dgd", "extra"], problem="quadratic", n=4, topology="ring", steps=5, lr=0.1)
     assert Convergence(compared).runs == list(compared)

@@ -1,0 +1,85 @@
+"""The pictures of live widgets in the README, taken in a real JupyterLab.
+
+From the repository root, with playwright and pillow in the environment (``pip install pillow``) and a chromium::
+
+    python docs/pictures.py              # docs/live.webp, the animation, and docs/live.png, its last picture
+
+A run is watched, and another topology given to it while it works. It is paused for each picture, so that the animation goes on
+evenly on any machine.
+"""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "widgets"))
+
+from lab import Notebook, chromium, jupyter_lab  # noqa: E402
+
+CELLS = [
+    "import ifog, torch\n"
+    "from ifog.widgets import Convergence, Network\n"
+    "problem, start = ifog.problems.averaging(36, d=40_000), torch.randn(36, 1).expand(36, 40_000)\n"
+    "run = ifog.run('consensus', problem, topology='ring', start=start, steps=10**6, every=1, wait=False, progress=False)\n"
+    "Network(run)",
+    "Convergence(run, y='disagreement')",
+    "run.topology = 'grid'",
+    "run.topology = 'exponential'",
+]
+SCENES = [(None, 12, 16), (2, 9, 4), (3, 7, 2)]
+"""The cell that begins a scene, its pictures, and the iterations from one to the next."""
+RUN_CELL = """async (k) => { const content = jupyterapp.shell.currentWidget.content; content.activeCellIndex = k;
+    await jupyterapp.commands.execute('notebook:run-cell'); }"""
+WIDTH, SECONDS, REST = 880, 0.16, 3.0  # of the animation, between two pictures, and after the last
+
+
+def picture(page) -> Image.Image:
+    """What is seen of the notebook now."""
+    page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0; }")
+    taken = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
+    left, top = 34, 90  # without JupyterLab's bars
+    cut = taken.crop((left, top, taken.width - 34, taken.height - 26))
+    return cut.resize((WIDTH, round(cut.height * WIDTH / cut.width)), Image.Resampling.LANCZOS)
+
+
+def animate(notebook: Notebook) -> list[Image.Image]:
+    """Run all scenes; a picture every so many iterations."""
+    page, pictures = notebook.page, []
+    for cell, count, iterations in SCENES:
+        if cell is not None:
+            page.evaluate(RUN_CELL, cell)
+        for _ in range(count):
+            reached = notebook.ask("run.iteration") + iterations
+            notebook.ask("str(run.resume())")
+            notebook.until(f"run.iteration >= {reached}", 120)
+            notebook.ask("str(run.pause())")
+            notebook.until("run.status == 'paused'", 60)
+            page.wait_for_timeout(700)  # for the last messages, and the colours on their way
+            pictures.append(picture(page))
+    return pictures
+
+
+def main() -> None:
+    """Take the pictures, and write them."""
+    with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as address, chromium() as page:
+        page.set_viewport_size({"width": 1140, "height": 1300})
+        notebook = Notebook(page, address, Path(folder) / "live.ipynb", CELLS)
+        for cell in (0, 1):
+            page.evaluate(RUN_CELL, cell)
+        page.locator(".ifog-plot canvas").wait_for(timeout=60_000)
+        page.locator(".ifog-network canvas").first.wait_for()
+        notebook.ask("str(run.pause())")
+        pictures = animate(notebook)
+        notebook.ask("str(run.stop())")
+    times = [int(1000 * SECONDS)] * (len(pictures) - 1) + [int(1000 * REST)]
+    first, *others = pictures
+    first.save(ROOT / "docs" / "live.webp", save_all=True, append_images=others, duration=times, loop=0, quality=60, method=6)
+    pictures[-1].save(ROOT / "docs" / "live.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
