@@ -273,10 +273,10 @@ class Driven(Way):
         super().__init__()
         self._inner, self._flat, self._net, self._script = torch_optimizer, flat, net, script
         self._method, self._chosen = method, parameters
-        options = torch_optimizer.defaults
         self._plain = type(self._inner) is torch.optim.SGD and not any(
-            options[name] for name in ("momentum", "nesterov", "maximize")
+            group["momentum"] or group["maximize"] for group in torch_optimizer.param_groups
         )
+        """Whether what is subtracted is α(g + δx): then the method has α and the rest, and torch's own step is not made."""
         groups = {id(p): i for i, group in enumerate(torch_optimizer.param_groups) for p in group["params"]}
         self._groups = [[groups[id(place.parameter)] for place in part.places] for part in self._flat]
         self._given = self._parameters()
@@ -329,7 +329,7 @@ class Driven(Way):
                 for part, new, s in zip(self._flat, news, self._memory, strict=True):
                     part.keep_apart(s.__dict__)
                     part.x.copy_(new.view(-1))
-        except BaseException:  # an interrupted iteration has not been
+        except BaseException:  # an interrupted iteration has not been, but for what torch's optimizer remembers of it
             with torch.no_grad():
                 for part, x, s, before in zip(self._flat, xs, self._memory, kept, strict=True):
                     s.__dict__.update(before)
