@@ -145,3 +145,10 @@ def test_on_engines_an_answer_that_does_not_end_is_wrong_and_the_next_one_is_tri
     said = on_four(number, f"def {exercises()[number].name}(*_):\n    while True:\n        pass", seconds=1.0)
     assert "not ended on the engines after 1 s" in said
     assert on_four(number, ANSWERS[number].right).startswith("✓")
+
+
+def test_without_engines_it_is_said_how_to_start_some(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    verdict = check("3.5")
+    assert not verdict
+    assert "ifog start -np 4" in verdict.said
