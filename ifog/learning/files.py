@@ -176,8 +176,9 @@ def members(content: bytes, wanted: Collection[str], path: Path) -> dict[str, by
     try:
         with tarfile.open(fileobj=io.BytesIO(unzipped(content, path)), mode="r:") as archive:
             for member in archive:
-                if member.name in wanted and (file := archive.extractfile(member)):
-                    found[member.name] = file.read()
+                name = member.name.removeprefix("./")
+                if name in wanted and (file := archive.extractfile(member)):
+                    found[name] = file.read()
     except (OSError, tarfile.TarError) as error:
         raise ProblemError(f"{path}: it cannot be unpacked, because it is truncated or damaged: {error}") from error
     if left := sorted(set(wanted) - found.keys()):

@@ -113,12 +113,12 @@ class _Array:
         self.state = state
 
     def tensor(self, where: str) -> Tensor:
-        """Of bytes, in the order of C, as many as its shape says: or it is refused."""
+        """Of bytes, as many as its shape says, row by row or column by column: or it is refused."""
         match self.state:
-            case (_, tuple() as shape, _Type(code=("u1" | b"u1")), False | 0, bytes() as content) if all(
+            case (_, tuple() as shape, _Type(code="u1" | b"u1"), by_columns, bytes() as content) if all(
                 type(size) is int and size >= 0 for size in shape
             ) and math.prod(shape) == len(content):
-                return _bytes(content).view(shape)
+                return _bytes(content).view(shape[::-1]).T.contiguous() if by_columns else _bytes(content).view(shape)
         raise ProblemError(f"{where}: its 'data' are not an array of bytes as CIFAR's are")
 
 
