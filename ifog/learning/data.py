@@ -10,7 +10,7 @@ digits: 1,437 samples of 1 × 8 × 8 in 10 classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,73 @@ def synthetic(
     x *= np.float32(real("noise", noise, at_least=0))
     x += own[y]
     return Labelled(x, y, classes, "synthetic")
+
+
+class Text(TensorDataset):
+    """Pieces of text as numbers of characters: ``x`` [N, length], and ``y``, which is what follows each of them."""
+
+    def __init__(
+        self, x: Tensor, y: Tensor, topic: Tensor, classes: tuple[str, ...], topics: tuple[str, ...], name: str
+    ) -> None:
+        super().__init__(x, y)
+        self.topic, self.topics, self.classes, self.name = topic, topics, classes, name
+
+    @property
+    def x(self) -> Tensor:
+        """The pieces."""
+        return self.tensors[0]
+
+    @property
+    def y(self) -> Tensor:
+        """What follows each character."""
+        return self.tensors[1]
+
+    def encode(self, text: str) -> Tensor:
+        """Text as numbers."""
+        numbers = {character: i for i, character in enumerate(self.classes)}
+        if unknown := sorted(set(text) - numbers.keys()):
+            raise ProblemError(f"text has the characters {''.join(unknown)!r}, which are in none of the documents")
+        return torch.tensor([numbers[character] for character in text], dtype=torch.int64)
+
+    def decode(self, numbers: Any) -> str:
+        """Numbers as text."""
+        return "".join(self.classes[i] for i in torch.as_tensor(numbers).flatten().tolist())
+
+    def __repr__(self) -> str:
+        size, kinds = self.x.shape[1], len(self.classes)
+        return f"{self.name}: {len(self):,} pieces of {size} of {kinds} characters, {len(self.topics)} topics"
+
+
+def text(documents: Any = None, length: int = 64, *, held_out: float = 0.1, seed: int = 0) -> tuple[Text, Text]:
+    """Text for `models.gpt`, character by character, cut into pieces: for training, and some at random for testing.
+
+    ``documents`` are texts by their topics; without them it is the reference that every Python has with it, in about 80 topics.
+    Which piece belongs to which topic stands in ``topic``, so that ``partition(train.topic, 8, alpha=0.1)`` gives each node
+    other topics. Train with ``loss=models.next_token``.
+    """
+    if documents is None:
+        from pydoc_data.topics import topics as documents
+    if not isinstance(documents, Mapping) or not all(isinstance(each, str) for item in documents.items() for each in item):
+        raise ArgumentError(f"documents is of type {type(documents).__name__}: give texts by their topics, {{'tea': 'Take …'}}")
+    length = whole("length", length, minimum=1, error=ArgumentError)
+    share = real("held_out", held_out, at_least=0)
+    classes = tuple(sorted(set("".join(documents.values()))))
+    numbers = {character: i for i, character in enumerate(classes)}
+    pieces, follow, topic = [], [], []
+    for k, document in enumerate(documents.values()):
+        coded = torch.tensor([numbers[character] for character in document], dtype=torch.int64)
+        count = max(0, len(coded) - 1) // length
+        pieces.append(coded[: count * length].view(count, length))
+        follow.append(coded[1 : count * length + 1].view(count, length))
+        topic += [k] * count
+    out = round(share * len(topic))
+    if not len(topic) > out:
+        raise ArgumentError(f"length={length}, held_out={held_out}: nothing is left for training of {len(topic)} pieces")
+    x, y, about = torch.cat(pieces), torch.cat(follow), torch.tensor(topic)
+    order = torch.from_numpy(np.random.default_rng(whole("seed", seed)).permutation(len(x)))
+    return tuple(  # type: ignore[return-value]
+        Text(x[some], y[some], about[some], classes, tuple(documents), "text") for some in (order[out:].sort()[0], order[:out])
+    )
 
 
 # ---- from the original files ---------------------------------------------------------------------------------------------

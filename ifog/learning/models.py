@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad, relu
+from torch.nn.functional import cross_entropy, gelu, pad, relu
 
 from ..errors import ArgumentError
-from ..problems.arguments import whole
+from ..problems.arguments import real, whole
 
 Norm = str | Callable[[int], nn.Module] | None
 """``"batch"``, ``"group"``, None, or a function that makes a layer for so many channels."""
@@ -232,6 +232,18 @@ class GPT(nn.Module):
         logits: Tensor = self.head(self.norm(self.layers(x)))
         return logits
 
+    @torch.no_grad()
+    def write(
+        self, tokens: Tensor, count: int, *, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The tokens [time], and ``count`` more, each drawn from what is guessed; the smaller ``temperature``, the bolder."""
+        count, temperature = whole("count", count, error=ArgumentError), real("temperature", temperature, above=0)
+        for _ in range(count):
+            logits = self(tokens[None, -self.context :])[0, -1] / temperature
+            drawn = torch.multinomial(logits.softmax(-1).cpu(), 1, generator=generator)
+            tokens = torch.cat([tokens, drawn.to(tokens.device)])
+        return tokens
+
 
 class _Layer(nn.Module):
     """x + attention to what came before, and + a small network of each token alone."""
@@ -264,6 +276,11 @@ def gpt(vocabulary: int = 256, context: int = 64, *, layers: int = 4, heads: int
     if _whole("width", width) % _whole("heads", heads):
         raise ArgumentError(f"width={width}: it must be a multiple of heads={heads}")
     return GPT(_whole("vocabulary", vocabulary), _whole("context", context), _whole("layers", layers), heads, width)
+
+
+def next_token(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The loss of a `gpt`: cross entropy, the mean over all places of all samples. For `fit`: ``loss=models.next_token``."""
+    return cross_entropy(logits.flatten(0, -2), tokens.flatten())
 
 
 # ---- arguments -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from ifog import problems
 from ifog.errors import ArgumentError, ProblemError
-from ifog.learning import data
+from ifog.learning import data, partition
 
 
 def test_digits_are_those_of_the_problem():
@@ -84,6 +84,26 @@ def test_pictures_are_shifted_and_mirrored_by_the_seed():
     assert torch.equal(data.crop_and_flip(x.to(torch.uint8), padding=0).sort(-1)[0], x.to(torch.uint8).sort(-1)[0])
 
 
+def test_text_is_cut_into_pieces_that_know_what_follows():
+    train, test = data.text({"one": "abcdefghij", "two": "xyz", "three": "aaaa" * 5}, length=3, held_out=0.25)
+    pieces = torch.cat([train.x, test.x])
+    found = sorted((train.decode(x), train.decode(y)) for x, y in zip(pieces, torch.cat([train.y, test.y]), strict=True))
+    assert found == sorted([("abc", "bcd"), ("def", "efg"), ("ghi", "hij"), *[("aaa", "aaa")] * 6])
+    assert (len(train), len(test)) == (7, 2)
+    assert torch.equal(train.encode("cab"), torch.tensor([2, 0, 1]))
+    assert all(
+        train.topics[k] == ("three" if set(train.decode(x)) == {"a"} else "one")
+        for k, x in zip(train.topic, train.x, strict=True)
+    )
+    assert repr(train) == "text: 7 pieces of 3 of 13 characters, 3 topics"
+    reference, _ = data.text()
+    assert len(reference.topics) > 50
+    assert len(reference) > 5000
+    parts = partition(reference.topic, 4, alpha=0.1)
+    assert parts.heterogeneity > 0.4
+    assert len(parts.classes) <= len(reference.topics)
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -96,6 +116,10 @@ def test_pictures_are_shifted_and_mirrored_by_the_seed():
         (lambda: data.synthetic((3, 0, 2)), "shape=0"),
         (lambda: data.synthetic(noise=-1), "noise=-1"),
         (lambda: data.synthetic(samples=0), "samples=0"),
+        (lambda: data.text("only one"), "documents is of type str: give texts by their topics"),
+        (lambda: data.text({"a": "too short"}, length=64), "length=64.*nothing is left"),
+        (lambda: data.text({"a": "abc"}, length=0), "length=0"),
+        (lambda: data.text({"a": "abcabc"}, 1)[0].encode("axb"), "characters 'x'"),
         (lambda: data.digits(seed=-1), "seed=-1"),
         (lambda: data.crop_and_flip(torch.zeros(3, 32, 32)), r"\[3, 32, 32\].*batch of pictures"),
         (lambda: data.crop_and_flip(torch.zeros(1, 3, 32, 32), padding=-1), "padding=-1"),

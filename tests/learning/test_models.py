@@ -1,6 +1,7 @@
 """Each model has as many parameters as its paper's formula says, and all of them are trained."""
 
 import inspect
+import math
 from itertools import pairwise
 
 import pytest
@@ -8,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ifog.errors import ArgumentError
-from ifog.learning import models
+from ifog.errors import ArgumentError, ProblemError
+from ifog.learning import data, models
 
 
 def dense(*sizes):
@@ -78,7 +79,7 @@ MODELS = {  # how it is made, what goes in, what comes out, how many parameters
 
 def test_every_model_is_in_the_table():
     made = {n for n, f in vars(models).items() if inspect.isfunction(f) and f.__module__ == models.__name__ and n[0] != "_"}
-    assert made - {"parameters"} == {name.split()[0] for name in MODELS}
+    assert made - {"parameters", "next_token"} == {name.split()[0] for name in MODELS}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -127,6 +128,26 @@ def test_gpt_does_not_look_ahead():
     assert not torch.allclose(model(tokens)[:, 6:], model(other)[:, 6:], atol=1e-6)
 
 
+def test_gpt_learns_to_write():
+    train, test = data.text({"count": "abcdefg" * 40, "back": "gfedcba" * 40}, length=16)
+    torch.manual_seed(0)
+    model = models.gpt(len(train.classes), 16, layers=1, heads=2, width=32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    first = models.next_token(model(test.x), test.y)
+    assert abs(first - math.log(7)) < 0.1, "it begins without an opinion"
+    for _ in range(60):
+        optimizer.zero_grad()
+        models.next_token(model(train.x), train.y).backward()
+        optimizer.step()
+    assert models.next_token(model(test.x), test.y) < 0.3
+    for begin in ("abc", "gfe"):
+        written = train.decode(model.write(train.encode(begin), 25, temperature=0.2))
+        assert written in ("abcdefg" * 4, "gfedcba" * 4)
+    again = [model.write(train.encode("a"), 9, temperature=9, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert torch.equal(*again)
+    assert models.next_token(model(test.x), test.y) == cross_entropy(model(test.x).transpose(1, 2), test.y)
+
+
 @pytest.mark.parametrize("make", [models.mlp, models.lenet, lambda: models.resnet20(depth=8, norm="group"), models.gpt])
 def test_many_nodes_fit_into_one_call(make):
     """What the virtual nodes of the trainer need: `vmap` over stacked parameters gives the nodes' own gradients."""
@@ -158,9 +179,10 @@ def test_many_nodes_fit_into_one_call(make):
         (lambda: models.resnet20(norm="instance"), "norm='instance'.*'batch', 'group', None"),
         (lambda: models.vgg11(channels=1.5), "channels=1.5.*whole number"),
         (lambda: models.gpt(width=10, heads=4), "width=10.*multiple of heads=4"),
+        (lambda: models.gpt().write(torch.zeros(1, dtype=torch.int64), 1, temperature=0), "temperature=0"),
         (lambda: models.gpt(context=4)(torch.zeros(1, 5, dtype=torch.int64)), "context=4"),
     ],
 )
 def test_what_cannot_be_made_is_refused(call, says):
-    with pytest.raises(ArgumentError, match=says):
+    with pytest.raises((ArgumentError, ProblemError), match=says):
         call()

@@ -370,7 +370,26 @@ def what_only_mixes_takes_three_buffers_at_most():
         assert -0.5 < extra_buffers(method, width=300) <= 3, method
 
 
+def ranks_with_unequal_parts_stay_together():
+    train, _ = learning.data.digits()
+    parts = learning.partition(train, ifog.size(), alpha=0.05, equal=False, seed=1)
+    assert parts.sizes.max() > 2 * parts.sizes.min()
+    assert {tuple(some) for some in ifog.allgather_object(parts.sizes.tolist())} == {tuple(parts.sizes.tolist())}
+    model, steps, seen = learning.models.logistic_regression(), 0, set()
+    optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model, method="allreduce")
+    loader = parts.loader(batch=32)  # of the node that this rank is
+    for _ in range(2):
+        for x, y in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            steps, seen = steps + 1, seen | set(y.tolist())
+    assert steps == 2 * len(loader)
+    assert seen <= set(train.y[parts[ifog.rank()]].tolist())
+
+
 CLAIMED = [
+    ranks_with_unequal_parts_stay_together,
     messages_travel_while_the_model_is_computed,
     what_only_mixes_takes_three_buffers_at_most,
     every_method_equals_its_twin,
