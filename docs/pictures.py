@@ -2,7 +2,7 @@
 
 From the repository root, with playwright and pillow in the environment (``pip install pillow``) and a chromium::
 
-    python docs/pictures.py              # docs/live.webp, the animation, and docs/live.png, its last picture
+    python docs/pictures.py              # docs/live.webp, the animation, docs/live.png, its last picture, and docs/bench.png
 
 A run is watched, and another topology given to it while it works. It is paused for each picture, so that the animation goes on
 evenly on any machine.
@@ -63,8 +63,27 @@ def animate(notebook: Notebook) -> list[Image.Image]:
     return pictures
 
 
+BENCH = ["from ifog.widgets import LabBench\nbench = LabBench('dgd', topology='ring', n=16)\nbench"]
+
+
+def swap_on_the_bench(notebook: Notebook) -> None:
+    """The lab bench, with a run whose topology is swapped while its curve falls."""
+    notebook.run_all()
+    bench = notebook.page.locator(".ifog-bench")
+    bench.get_by_role("button", name="Start", exact=True).click()
+    notebook.until("bench.run and bench.run.iteration > 60")
+    bench.get_by_label("topology", exact=True).select_option("exponential")
+    notebook.until("bench.run.iteration > 120")
+    notebook.page.mouse.move(5, 5)
+    bench.screenshot(path=ROOT / "docs" / "bench.png")
+    notebook.ask("str(bench.close())")
+
+
 def main() -> None:
     """Take the pictures, and write them."""
+    with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as address, chromium() as page:
+        page.set_viewport_size({"width": 1180, "height": 1000})
+        swap_on_the_bench(Notebook(page, address, Path(folder) / "bench.ipynb", BENCH))
     with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as address, chromium() as page:
         page.set_viewport_size({"width": 1140, "height": 1300})
         notebook = Notebook(page, address, Path(folder) / "live.ipynb", CELLS)

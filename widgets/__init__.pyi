@@ -5,4 +5,5 @@ from .convergence import Convergence as Convergence
 from .data import Data as Data
 from .network import Network as Network
 from .playground import Playground as Playground
+from .race import Race as Race
 from .timeline import Timeline as Timeline

@@ -290,7 +290,6 @@ class LabBench(LiveWidget):
             self._pending, self._later, self._said, self._trouble = [], [], "", False
             self._changed.clear()
             self.curves.clear()
-            self.network.forget()
             self._show_topology(self._schedule)
         self._follow()
 
@@ -349,7 +348,7 @@ class LabBench(LiveWidget):
             self.curves.add(*shown[1 - _GHOSTS :])
         self.curves.fade()
         self.curves.add(run)
-        self.network.follow(run, self._colour)
+        self._steer(lambda: self.network.follow(run, self._colour))
         return run
 
     def _steer(self, wish: Callable[[], object], what: str = "") -> None:
@@ -481,6 +480,8 @@ class LabBench(LiveWidget):
         self._speed.see(run.iteration)
 
     def _show_topology(self, schedule: Schedule) -> None:
+        """What the next run begins with, and none of the colours of the last."""
+        self.network.forget()
         if schedule != self.network.topology:
             self.network.topology = schedule
 

@@ -367,6 +367,19 @@ class Deals:
     counts: Whole  # as in `Bars`, one α after the other
 
 
+# ---- a race, to the page ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Race:
+    """What the race of the runs whose curves are shown is about."""
+
+    by: str  # what is counted
+    target: float
+    value: str  # what must come to the target
+    measures: list[str]  # what could be counted
+
+
 # ---- from the page -------------------------------------------------------------------------------------------------
 
 
@@ -451,7 +464,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Press:
-    """A button of the bench was pressed."""
+    """A button of the bench, or of a race, was pressed."""
 
     what: str  # start, pause, step, stop, reset
 
@@ -477,6 +490,7 @@ TO_THE_PAGE = (
     Picture,
     Choices,
     Bench,
+    Race,
     Trace,
     File,
     Bars,

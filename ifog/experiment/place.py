@@ -87,7 +87,7 @@ class Mirror(Run):
             except Exception as error:  # noqa: BLE001  whatever it was, nobody will tell of this run any more
                 self.became("failed", error)
                 return
-            self.name, self.iteration, self.steps = said.name, said.iteration, said.steps
+            self.name, self.iteration, self.steps = said.name or self.name, said.iteration, said.steps or self.steps
             if self._topology is None or said.marks != self.marks:  # else it is the same again, and those who draw it know it
                 self._topology = said.topology
             self.parameters, self._pace = said.parameters, said.pace

@@ -1,8 +1,9 @@
-"""What is seen of real engines, in a real JupyterLab: tiles, and the timeline of a cell; pictures go to build/screenshots."""
+"""What is seen of real engines, in a real JupyterLab: tiles, timelines, the lab bench; pictures go to build/screenshots."""
 
 import json
 import os
 
+import nbconvert
 import nbformat
 import pytest
 from lab import Notebook, chromium, jupyter_lab, skip_without_a_browser
@@ -217,3 +218,94 @@ def test_the_timeline_of_a_cell_is_followed_shown_and_can_be_looked_into(lab, pa
     page.wait_for_function("() => document.querySelectorAll('.ifog-timeline canvas')[1].dataset.frames > 0")
     assert nbformat.read(notebook.path, 4).cells[3].outputs[0].data["image/png"]
     assert page.troubles == []
+
+
+BENCH = [
+    "%load_ext ifog\nimport ifog\nfrom ifog.widgets import LabBench",
+    "bench = LabBench('dgd', topology='ring', n=8, on=ifog.connect(), pace=25)\nbench",
+    "%%px\nimport ifog\nifog.rank()",
+    "'below'",
+]
+
+
+def test_a_run_on_engines_is_steered_from_the_bench_while_a_cell_waits_for_them(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "bench.ipynb", BENCH)
+    bench = page.locator(".ifog-bench")
+    pill, count, said = bench.locator(".ifog-pill"), bench.locator(".ifog-count"), bench.locator(".ifog-said")
+
+    def press(name):
+        bench.get_by_role("button", name=name, exact=True).click()
+
+    def after(iteration):
+        page.wait_for_function(
+            "(k) => +document.querySelector('.ifog-count').textContent.replace(/,/g, '').split(' ')[1] > k", arg=iteration
+        )
+
+    run(page, 0)
+    run(page, 1)
+    press("Start")
+    after(40)
+    assert bench.get_by_label("where it runs").input_value() == "on 4 engines"
+    bench.get_by_label("colour", exact=True).wait_for()  # the engines tell what their nodes hold
+    notebook.picture("bench-on-engines")
+
+    run(page, 2)  # it waits for the engines, which are busy with the run
+    page.locator(".jp-Cell").nth(2).get_by_text("[*]").wait_for()
+    bench.get_by_label("topology", exact=True).select_option("exponential")
+    said.get_by_text("exponential(8) from iteration").wait_for()
+    now = int(count.inner_text().replace(",", "").split()[1])
+    after(now + 30)
+    bench.get_by_label("method", exact=True).select_option("extra")
+    said.get_by_text("method: with the next start").wait_for()
+    notebook.picture("bench-swapped-while-a-cell-runs")
+    press("Start anew")  # what does not fit is refused, and the run goes on
+    said.get_by_text("extra on exponential(8): it needs a symmetric W").wait_for()
+    now = int(count.inner_text().replace(",", "").split()[1])
+    after(now + 10)
+    notebook.picture("bench-refused")
+    assert page.locator(".jp-Cell").nth(2).get_by_text("[*]").count() == 1
+    press("stop; the curve stays")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[2].model.executionCount > 0")
+    ((k, what),) = notebook.ask("bench.run.marks")
+    assert what == "exponential(8)"
+    error = notebook.ask("[bench.run.status, *bench.run.history['error'].tolist()]")
+    assert error.pop(0) == "stopped"
+    assert error[k + 25] < 0.7 * error[k - 1]  # the curve bends
+
+    bench.get_by_label("topology", exact=True).select_option("grid")
+    press("Start anew")
+    notebook.until("bench.run.iteration > 20 and bench.run.status == 'running'")
+    press("pause")
+    page.wait_for_function("() => document.querySelector('.ifog-pill').textContent === 'paused'")
+    now = int(count.inner_text().replace(",", "").split()[1])
+    press("one iteration")
+    after(now)
+    assert int(count.inner_text().replace(",", "").split()[1]) == now + 1
+
+    notebook.theme("Dark")
+    press("larger type, for a lecture hall")
+    bench.scroll_into_view_if_needed()
+    notebook.picture("bench-dark-presentation")
+    page.mouse.move(5, 5)
+    page.evaluate("() => document.activeElement.blur()")
+    notebook.until("not bench._stale")
+    notebook.save()
+    notebook.open()
+    pill.get_by_text("paused").wait_for(timeout=30_000)
+    assert bench.locator(".ifog-legend button").count() == 2
+    assert bench.get_by_label("method", exact=True).input_value() == "extra"
+    notebook.picture("bench-reloaded")
+    press("Go on")
+    after(now + 20)
+    press("stop; the curve stays")
+    notebook.until("bench.run.over")
+
+    stored = nbformat.read(notebook.path, 4)
+    html, _ = nbconvert.HTMLExporter().from_notebook_node(stored)
+    (folder / "bench.html").write_text(html)
+    page.goto(f"{address}/files/bench.html")
+    picture = page.locator("img[alt*='dgd on grid(8)']")
+    picture.scroll_into_view_if_needed()
+    assert picture.evaluate("image => image.naturalWidth") > 1000
+    notebook.picture("bench-exported")

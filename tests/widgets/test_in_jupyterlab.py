@@ -321,6 +321,41 @@ def test_samples_are_dealt_by_hand(lab, page):
     assert page.troubles == []
 
 
+RACE = [
+    "import ifog\nfrom ifog.widgets import Race",
+    "race = Race([('dgd', 'ring'), ('extra', 'complete'), ('gradient_tracking', 'ring')], problem='least_squares', n=16,\n"
+    "            steps=10**9, lr=0.05, every=4, pace=400)\nrace",
+]
+
+
+def test_a_race_is_run_by_another_measure_and_played_again(lab, page):
+    folder, address = lab
+    notebook = Notebook(page, address, folder / "race.ipynb", RACE)
+    notebook.run_all()
+    race = page.locator(".ifog-race")
+    lane, first = race.locator(".ifog-lane"), race.locator(".ifog-lane.leads.there .ifog-runner")
+    first.get_by_text("extra on complete(16)").wait_for()
+    race.get_by_label("what is counted").select_option("bytes")
+    first.get_by_text("gradient_tracking on ring(16)").wait_for()  # more iterations, but to two neighbours only
+    race.get_by_role("button", name="stop all runs").click()
+    notebook.until("all(run.over for run in race.runs)")
+    notebook.picture("race")
+
+    clock = race.get_by_label("how much of it is shown")
+    assert clock.input_value() == "1000"
+    race.get_by_role("button", name="play the race").click()
+    page.wait_for_function("() => +document.querySelector('.ifog-race [type=range]').value > 50")
+    race.get_by_role("button", name="play the race").click()
+    assert 50 < int(clock.input_value()) < 1000
+    assert lane.locator(".ifog-way").evaluate_all("bars => bars.some((bar) => parseFloat(bar.style.width) < 99)")
+    notebook.picture("race-played")
+    notebook.theme("Dark")
+    race.get_by_role("button", name="larger type, for a lecture hall").click()
+    page.wait_for_timeout(300)
+    notebook.picture("race-dark-presentation")
+    assert page.troubles == []
+
+
 def test_without_a_kernel_the_picture_is_shown(lab, page):
     folder, address = lab
     data, metadata = Network(ring(12), values=range(12))._repr_mimebundle_()

@@ -1,9 +1,9 @@
 // One view of the lab bench: controls above, the network and the curves below.
 import { type BenchState, startSays } from "./bench_state";
 import { CurvesView, amount } from "./curves_view";
-import { button, icon, make, select } from "./dom";
+import { button, fill, icon, make, select } from "./dom";
 import { Dial, type Range } from "./dial";
-import type { Bench, Dial as Turn, FromThePage, Option } from "./messages";
+import type { Bench, Dial as Turn, FromThePage } from "./messages";
 import { NetworkView } from "./network_view";
 
 const PACE: Range = { name: "pace", low: 1, high: 1000, log: true, whole: false, about: "iterations a second" };
@@ -101,11 +101,10 @@ export class BenchView {
     this.reset.disabled = !bench.status;
     this.step.disabled = bench.status === "waiting";
     const { pickers } = this;
-    const plain = (names: string[]): Option[] => names.map((name) => ({ name, unfit: "" }));
-    fill(pickers.problem, plain(choices.problems), bench.problem);
-    fill(pickers.method, plain(choices.methods), bench.method);
+    fill(pickers.problem, choices.problems, bench.problem);
+    fill(pickers.method, choices.methods, bench.method);
     fill(pickers.topology, this.state.topologies, bench.topology);
-    fill(pickers.on, plain(choices.places), bench.place);
+    fill(pickers.on, choices.places, bench.place);
     this.where.hidden = choices.places.length < 2;
     if (document.activeElement !== this.n) this.n.value = String(bench.n);
     this.n.disabled = bench.fixed;
@@ -145,15 +144,4 @@ export class BenchView {
     this.said.dataset.now = now;
     this.said.replaceChildren(...chips);
   }
-}
-
-/** The options of a drop-down, unless they are there already; those that do not fit say why. */
-function fill(target: HTMLSelectElement, options: Option[], chosen: string): void {
-  const wanted = options.map(({ name, unfit }) => name + (unfit ? "!" : "")).join();
-  if (target.dataset.made !== wanted) {
-    const made = options.map(({ name, unfit }) => make("option", { value: name, title: unfit }, unfit ? `${name} — does not fit` : name));
-    target.replaceChildren(...made);
-    target.dataset.made = wanted;
-  }
-  if (target.value !== chosen) target.value = chosen;
 }

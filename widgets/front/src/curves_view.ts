@@ -1,6 +1,6 @@
 // One view of curves: uPlot draws them, the controls and the legend are around it.
 import uPlot from "uplot";
-import { Frames, button, make, options, select } from "./dom";
+import { Frames, button, icon, make, options, select } from "./dom";
 import { type CurvesState, type Entry, type Line, decades } from "./curves_state";
 import { CATEGORIES, DASHES, type Theme, readTheme, short, watchTheme } from "./theme";
 
@@ -67,7 +67,7 @@ export class CurvesView {
     this.log = button("log", "logarithmic axis", () => this.choose(() => (state.log = !state.log)));
     this.logX = button("log x", "logarithmic lower axis", () => this.choose(() => (state.logX = !state.logX)));
     this.band = button("band", "runs that differ in their seed only as a band", () => this.choose(() => (state.band = !state.band)));
-    const all = button("Reset zoom", "see everything", () => this.choose(() => undefined));
+    const all = button(part ? icon("fit") : "Reset zoom", "see everything", () => this.choose(() => undefined));
     const larger = button("Aa", "larger type, for a lecture hall", () => this.present(!this.root.classList.contains("presentation")));
     const bar = make("div", { class: "ifog-bar" }, this.y, make("label", {}, "against", this.x), this.log, this.logX, this.band);
     bar.append(make("span", { class: "spring" }), all);

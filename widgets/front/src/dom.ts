@@ -63,6 +63,17 @@ export function options(target: HTMLSelectElement, names: readonly string[], cho
   if (target.value !== chosen) target.value = chosen;
 }
 
+/** The options of a drop-down, unless they are there already; those that do not fit say why. */
+export function fill(target: HTMLSelectElement, options: readonly (string | { name: string; unfit: string })[], chosen: string): void {
+  const named = options.map((option) => (typeof option === "string" ? { name: option, unfit: "" } : option));
+  const wanted = named.map(({ name, unfit }) => name + (unfit ? "!" : "")).join();
+  if (target.dataset.made !== wanted) {
+    target.replaceChildren(...named.map(({ name, unfit }) => make("option", { value: name, title: unfit }, unfit ? `${name} — does not fit` : name)));
+    target.dataset.made = wanted;
+  }
+  if (target.value !== chosen) target.value = chosen;
+}
+
 /** A canvas as sharp as the screen, whose size follows its box. */
 export class Sheet {
   readonly canvas: HTMLCanvasElement;

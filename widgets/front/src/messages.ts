@@ -234,6 +234,15 @@ export interface Bench {
   trouble: boolean;
 }
 
+/** What the race of the runs whose curves are shown is about. */
+export interface Race {
+  type: "race";
+  by: string;
+  target: number;
+  value: string;
+  measures: string[];
+}
+
 /** All that is drawn of a trace, in microseconds since its beginning. */
 export interface Trace {
   type: "trace";
@@ -334,7 +343,7 @@ export interface Turned {
   turn: number;
 }
 
-/** A button of the bench was pressed. */
+/** A button of the bench, or of a race, was pressed. */
 export interface Press {
   type: "press";
   what: string;
@@ -372,7 +381,7 @@ export interface Watched {
   page: string;
 }
 
-export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Trace | File | Bars | Deals;
+export type ToThePage = Graph | Blocks | Values | Places | Curves | Rows | Tiles | Words | Knobs | Picture | Choices | Bench | Race | Trace | File | Bars | Deals;
 
 export type FromThePage = Edit | Moved | Arrange | Colour | Do | Turned | Press | Choose | Fetch | Deal | Watched;
 
@@ -390,6 +399,7 @@ export const ARRAYS = {
   picture: {  },
   choices: {  },
   bench: {  },
+  race: {  },
   trace: { begin: Float64Array, length: Float32Array, what: Uint32Array, lent: Float64Array, found: Float64Array, ends: Uint32Array, sizes: Float32Array },
   file: {  },
   bars: { counts: Uint32Array },
