@@ -135,6 +135,8 @@ class Optimizer(Wrapped):
 
     @topology.setter
     def topology(self, topology: Any) -> None:
+        if topology is self.topology:  # as when a loop says every time what is in force
+            return
         wanted = schedule_of(topology, self.net.n)
         if self.method is not None:
             self.method.check_topology(Network(wanted))

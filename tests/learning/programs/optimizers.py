@@ -124,6 +124,30 @@ def a_topology_is_swapped_while_it_trains():
         near(model.weight.detach()[0], x[me])
 
 
+def a_loop_watches_and_steers_it():
+    me = ifog.rank()
+    A, b = data()
+    model = linear(torch.float64)
+    optimizer = learning.optimizer(torch.optim.SGD(model.parameters(), lr=0.05), model, topology="ring")
+    swapped = []
+    for k in (loop := ifog.loop(200, topology="ring", lr=0.05, progress=False)):
+        if k == 3 and me == 0:
+            loop.run.topology = "star"
+            loop.run.set(lr=0.01)
+        optimizer.topology = loop.topology
+        optimizer.param_groups[0]["lr"] = loop.lr
+        train(optimizer, model, A[me], b[me], 1)
+        loop.record(loss=loss_of(model, A[me], b[me]).detach())
+        if not swapped and loop.topology.label.startswith("star"):
+            swapped.append(k)
+        if swapped and k > swapped[0] + 3:
+            break
+    assert optimizer.net.topology.label.startswith("star")
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    assert len(set(ifog.allgather_object((swapped[0], optimizer.steps)))) == 1
+    assert loop.run.history["loss"].notna().all()
+
+
 def one_s_own_method_trains_too():
     @algorithms.method(needs="doubly_stochastic", m=algorithms.zeros)
     def nesterov(net, x, grad, s, *, lr, beta=0.9):
@@ -394,6 +418,7 @@ CLAIMED = [
     what_only_mixes_takes_three_buffers_at_most,
     every_method_equals_its_twin,
     a_topology_is_swapped_while_it_trains,
+    a_loop_watches_and_steers_it,
     one_s_own_method_trains_too,
     the_mean_of_all_gradients_is_that_of_the_whole_batch,
     a_parameter_that_only_some_ranks_use_is_averaged_all_the_same,
