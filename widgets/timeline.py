@@ -14,7 +14,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ifog.cluster import Cluster, clusters
+from ifog.cluster import Cluster, clusters, connect
 from ifog.errors import ArgumentError
 
 from . import messages, trace
@@ -30,20 +30,22 @@ class Timeline(Looking):
     """A row for each rank: where it computed, waited and copied, the spans that were marked, and the messages between ranks.
 
     Give the file that `ifog.timeline` has written, or what `json.load` makes of it; traces of other programs in Chrome's format
-    are shown too. ``begin`` and ``end``, in seconds, choose a part. Give a cluster instead, as `ifog.connect` does, to follow
-    what its engines record, while they do: once a second, and only while somebody watches. In the page: drag to move, scroll
-    with Ctrl to zoom, point at something to read what it was.
+    are shown too. ``begin`` and ``end``, in seconds, choose a part. Give a cluster instead, or nothing for the one that runs,
+    to follow what its engines record, while they do: once a second, and only while somebody watches. In the page: drag to move,
+    scroll with Ctrl to zoom, point at something to read what it was.
     """
 
     _esm = (STATIC / "timeline.js").read_text()
     _css = (STATIC / "timeline.css").read_text()
 
-    def __init__(self, trace: Any, *, begin: float = 0.0, end: float = math.inf, presentation: bool = False) -> None:
+    def __init__(self, trace: Any = None, *, begin: float = 0.0, end: float = math.inf, presentation: bool = False) -> None:
         self._begin_looking()
         self._follower: Follower | None = None
         self._begin, self._end = _seconds("begin", begin), _seconds("end", end)
         if not self._begin < self._end:
             raise ArgumentError(f"begin={begin!r}, end={end!r}: seconds since the trace began, the first less than the second")
+        if trace is None:
+            trace = connect()
         self._source = _found(trace)
         if isinstance(trace, Cluster):
             self._follower = Follower(trace)

@@ -92,7 +92,7 @@ def test_a_killed_engine_is_named_and_a_restart_brings_all_back(four):
     cluster, notebook = four
     sent = notebook.send("%px time.sleep(60) if ifog.rank() == 1 else ifog.barrier()")
     time.sleep(1.0)
-    os.kill(cluster.said()["engines"][1]["pid"], signal.SIGKILL)
+    os.kill(cluster.status()["engines"][1]["pid"], signal.SIGKILL)
     killed = time.monotonic()
     shown = notebook.outcome(sent, timeout=60)
     assert time.monotonic() - killed < SOON
@@ -102,6 +102,7 @@ def test_a_killed_engine_is_named_and_a_restart_brings_all_back(four):
     assert "%ifog restart" in shown.message
     assert "%ifog restart" in notebook.run("%px 1").message  # so says every cell, until
     shown = notebook.good("%ifog restart")
+    assert all(engine["state"] in ("idle", "busy") for engine in cluster.status(5.0)["engines"])
     assert shown.seconds < AGAIN
     notebook.good("%px import ifog, torch, os, time")
     works(notebook)

@@ -138,11 +138,11 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
 
 
 TRACE = [
-    "%load_ext ifog\nimport ifog\nfrom ifog.widgets import Timeline",
-    "live = Timeline(ifog.connect())\nlive",
+    "%load_ext ifog\nfrom ifog.widgets import Timeline",
+    "live = Timeline()\nlive",
     "%%px\nimport ifog, torch, time\nx = torch.randn(100_000)\n"
     "with ifog.timeline('trace.json'):\n"
-    "    for k in range(20):\n"
+    "    for k in range(12):\n"
     "        with ifog.span('gradient'):\n"
     "            time.sleep(0.3 if ifog.rank() == k % 4 else 0.1)\n"
     "        x = ifog.neighbor_allreduce(x, name='x')",
@@ -163,7 +163,7 @@ def test_the_timeline_of_a_cell_is_followed_shown_and_can_be_looked_into(lab, pa
     run(page, 2)
     run(page, 3)
     page.locator(".ifog-timeline").get_by_text("· recording").wait_for()
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(1200)
     notebook.picture("timeline-live")
     page.wait_for_function("() => document.querySelectorAll('.ifog-timeline').length == 2", timeout=60_000)
     notebook.until("live._trace.content == shown._trace.content")  # in the end, it is the file that is shown
@@ -175,7 +175,7 @@ def test_the_timeline_of_a_cell_is_followed_shown_and_can_be_looked_into(lab, pa
     trace = notebook.ask("[shown.summary, len(shown._trace.segments), len(shown._trace.arrows)]")
     assert [row["name"] for row in trace[0]] == [f"rank {rank}" for rank in range(4)]
     assert all(abs(row["compute"] + row["wait"] + row["copy"] - 1) < 1e-6 for row in trace[0])
-    assert trace[2] == 20 * 4 * 2  # each rank of exponential(4) has two neighbours
+    assert trace[2] == 12 * 4 * 2  # each rank of exponential(4) has two neighbours
 
     part = view.locator(".ifog-part")
     box = canvas.bounding_box()
