@@ -319,8 +319,8 @@ class Driven(Way):
         try:
             if late and closure is None and any(x is not None for x in xs):
                 raise MethodError(
-                    f"{self._method.name} takes its gradient elsewhere than at the parameters: call the model itself, in training "
-                    "mode, as in model.train()(inputs), which takes them there first, or give step(closure)"
+                    f"{self._method.name} takes its gradient elsewhere than at the parameters: call the model itself, in "
+                    "training mode, as in model.train()(inputs), which takes them there first, or give step(closure)"
                 )
             loss, slopes = self._slopes(closure, rehearsals, xs)
             with torch.no_grad():
