@@ -42,11 +42,12 @@ def ring_rho(attempt: Attempt) -> str:
 def rounds_needed(attempt: Attempt) -> str:
     """Compared with what a simulation of the slowest wave takes."""
     for n in attempt.some(range(6, 40), 4):
-        rho, share = t.ring(n).rho, 10.0 ** -int(attempt.random.integers(3, 9))
+        ring = t.ring(n)
+        rho, share = ring.rho, 10.0 ** -int(attempt.random.integers(3, 9))
         wave = np.cos(2 * np.pi * np.arange(n) / n)
         x, took = wave, 0
         while np.abs(x).max() > share * np.abs(wave).max():
-            x, took = t.ring(n) @ x, took + 1
+            x, took = ring @ x, took + 1
         attempt.close(
             attempt.number(rho, share),
             took,
