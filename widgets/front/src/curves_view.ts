@@ -195,7 +195,7 @@ export class CurvesView {
 
   private describe(): uPlot.Options {
     const { state, theme } = this;
-    const font = `${0.92 * theme.size}px ${theme.font}`;
+    const font = `${Math.round(0.92 * theme.size)}px ${theme.font}`; // whole: of 11.96 uPlot would take the 96 when the page is zoomed
     const axis = { stroke: theme.ink, font, labelFont: font, grid: { stroke: `${theme.faint}40`, width: 1 }, ticks: { stroke: `${theme.faint}80`, width: 1 } };
     return {
       width: this.box.clientWidth,
