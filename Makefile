@@ -52,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.simulate
 	$(BIN)/python -m benchmarks.experiment
 	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.virtual_nodes
 	$(BIN)/python -m benchmarks.widgets
 
 format: $(READY)

@@ -122,3 +122,11 @@ def test_the_quick_benchmark_of_the_widgets_draws_all_of_them(tmp_path):
     assert found["networks"]["64"]["bytes"] > 4 * 64  # a number of four bytes for each node, and what they are
     assert found["curves"]["updates"] > 0
     assert all(ratio > 0 for ratio in found["curves"]["slowdown"])
+
+
+@pytest.mark.slow
+def test_the_quick_benchmark_of_virtual_nodes_has_both_sides_alike():
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.virtual_nodes", "--quick"]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert all(name in run.stdout for name in ("softmax regression", "MLP, 64 hidden"))

@@ -33,8 +33,8 @@ _LOOKED_AT = 4096  # training samples that a record looks at: of all nodes toget
 _EACH = 1000  # test samples on which a record tries the model of each node; that of their mean is tried on all
 _PIECE = 512  # samples that go through the model together where nobody asked for batches
 _STATISTICS = 256  # samples from which the statistics of normalisation are formed for a model that is tried
-_SMALL = 2**20  # bytes that one node keeps for its gradient, up to which a processor is faster with many nodes at once
-_AT_ONCE = 2**26  # and how much they may keep together, on a processor; on a GPU, a quarter of its memory
+_SMALL = 2**22  # bytes that one node keeps for its gradient, up to which a processor is faster with many nodes at once
+_AT_ONCE = 2**25  # and how much they may keep together, on a processor; on a GPU, a quarter of its memory
 _DRAWN = 2  # what the random numbers are for
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -90,7 +90,7 @@ class Trained(Problem):
             x = x.to(self.device, self.dtype)
             named = dict(made.named_parameters())
             for name, value in self.parameters_of(x).items():
-                named[name].copy_(value)
+                named[name].copy_(value).requires_grad_()
             if self._counting is not None:
                 seen = self._shared["seen"] if node is None else self._looked_at([node])[0][:_STATISTICS]
                 statistics, buffers = self._statistics(x, self._inputs(seen)), dict(made.named_buffers())

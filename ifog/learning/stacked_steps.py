@@ -29,15 +29,21 @@ def stepped(method: Method, make: Any) -> Method:
     if method.asynchronous or "lr" not in method.parameters:
         why = "its nodes step by themselves" if method.asynchronous else "it makes no steps"
         raise MethodError(f"optimizer=… with {method.name}: {why}; choose a method with an lr, such as 'atc'")
-    step = Step(method, make)
-    memory = {
-        **method.memory,
-        _BEGUN: _column,
-        **{f"torch_{name}": (_like if full else _column) for name, full in step.state.items()},
-    }
-    made = Method(step, method.needs, memory, method.on_swap)
-    made.of_the_start = method.of_the_start
-    return made
+    return Stepped(method, make)
+
+
+class Stepped(Method):
+    """Made by `stepped`."""
+
+    def __init__(self, method: Method, make: Any) -> None:
+        step = Step(method, make)
+        parts = {f"torch_{name}": (_like if full else _column) for name, full in step.state.items()}
+        super().__init__(step, method.needs, {**method.memory, _BEGUN: _column, **parts}, method.on_swap)
+        self._made_of = method, make
+
+    def __reduce__(self) -> Any:
+        """Engines make it anew."""
+        return stepped, self._made_of
 
 
 class Step:

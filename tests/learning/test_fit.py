@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_pictures_in_bytes_are_numbers_from_0_to_1_and_records_look_at_some_of_m
     assert run.history["gradient_norm"].iloc[-1] == pytest.approx(float(g.norm()), rel=1e-5)
     seen = pictures[problem._data["samples"][2][batch.picks[2]]] / 255
     loss = cross_entropy(trained(run)(seen), classes[problem._data["samples"][2][batch.picks[2]]])
-    assert float(problem.losses(run.x.mean(0)[None], range(4))[0, 2]) == pytest.approx(float(loss), rel=1e-4)
+    assert float(problem.losses(run.x.mean(0)[None], range(4))[0, 2]) == pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_a_linear_model_is_least_squares():
@@ -197,6 +198,7 @@ def test_tied_and_frozen_parameters_and_several_types_are_one_vector():
     assert problem.dtype == torch.float64
     made = trained(run)
     assert made.a.weight is made.b.weight
+    assert [name for name, p in made.named_parameters() if p.requires_grad] == list(problem.shapes)
     assert (made.a.bias == bias).all()
     assert made.a.weight.dtype == torch.float32
     assert (made.a.weight != model.a.weight).any()
@@ -276,6 +278,15 @@ def test_a_torch_optimizer_steps_for_every_node_as_for_one(make):
             optimizer.step()
         for p, q in zip(trained(run, node).parameters(), alone.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
+
+
+def test_what_goes_to_engines_comes_back_as_it_was():
+    make = functools.partial(torch.optim.AdamW, weight_decay=0.1)
+    run = fit(mlp(), TRAIN, optimizer=make, nodes=4, topology="ring", steps=3, lr=0.01)
+    steps = run._experiment.steps
+    method, problem = pickle.loads(pickle.dumps((steps.method, steps.problem)))
+    again = ifog.run(method, problem, topology="ring", steps=3, batch=32, lr=0.01)
+    assert (again.x == run.x).all()
 
 
 def test_a_torch_optimizer_is_kept_and_refused(tmp_path):
