@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import time
 import uuid
 from collections import deque
 from pathlib import Path
@@ -15,6 +16,7 @@ from ifog.errors import IfogError
 from . import trace
 
 _TIMEOUT = 0.5  # seconds for an engine to answer
+_PRECISION = 2.0  # seconds, of the time in a file
 _KEPT = 12_000  # events that are shown while they come; the file has them all
 WAITING = "no timeline is on: `with ifog.timeline('trace.json'):` in a %%px cell begins one"
 _LOST = (IfogError, OSError, TimeoutError, RuntimeError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError)
@@ -29,7 +31,8 @@ class Follower:
         self._events: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._path = ""
         self._missed = False
-        self._on = False
+        self._on, self._since = False, 0.0
+        self._ranks: list[int] = []
 
     def look(self) -> trace.Trace | None:
         """What there is now; None if it is as before."""
@@ -45,12 +48,13 @@ class Follower:
             return self._finished() if was_on else None
         if not self._on:
             self._events.clear()
-            self._missed, self._on = False, True
+            self._missed, self._on, self._since = False, True, time.time()
         for answer in news.values():
             self._path = answer["path"]
             self._missed |= answer["missed"]
             self._events += answer["events"]
-        return self._so_far(news)
+        self._ranks = sorted(news)
+        return self._so_far("recording")
 
     def empty(self) -> trace.Trace:
         """What is shown before anything has been recorded."""
@@ -60,7 +64,7 @@ class Follower:
         """Hang up."""
         self.cluster.close()
 
-    def _so_far(self, ranks: Any) -> trace.Trace:
+    def _so_far(self, note: str) -> trace.Trace:
         names = [
             {"ph": "M", "pid": pid, "name": name, "args": args}
             for pid in {event["pid"]: None for event in self._events}
@@ -69,16 +73,20 @@ class Follower:
                 ("process_sort_index", {"sort_index": pid}),
             )
         ]
-        notes, begin = ["recording"], 0.0
+        notes, begin = [note], 0.0
         if len(self._events) == _KEPT:
             begin = min(event["ts"] for event in self._events) / 1e6
         if begin or self._missed:
             notes.append("the newest events; the file will have all of them")
-        content = {"traceEvents": [*names, *self._events], "otherData": {"ranks": list(ranks)}}
+        content = {"traceEvents": [*names, *self._events], "otherData": {"ranks": self._ranks}}
         return trace.understood(Path(self._path).name, content, notes, begin=begin)
 
-    def _finished(self) -> trace.Trace | None:
-        """The file that was written in the end, if it is within reach."""
-        with contextlib.suppress(IfogError):
-            return trace.understood(*trace.read(self._path))
-        return None
+    def _finished(self) -> trace.Trace:
+        """The file that was written in the end, or if there is none within reach, what was heard."""
+        path = Path(self._path)
+        with contextlib.suppress(IfogError, OSError):
+            name, content, notes = trace.read(path)
+            files = [path] if path.exists() else list(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+            if max(file.stat().st_mtime for file in files) >= self._since - _PRECISION:  # else it is of an earlier time
+                return trace.understood(name, content, notes)
+        return self._so_far("the recording has broken off")

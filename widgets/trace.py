@@ -28,7 +28,9 @@ WAIT, COPY, SEND, SPAN, UNDER_WAY, OTHER = range(len(KINDS))
 FIRST = 10_000
 """The process number of rank 0 in our files."""
 MOST = 120_000
-"""Segments that are drawn, and messages: a page is sent 16 and 28 bytes of each."""
+"""Segments that are drawn: a page is sent 16 bytes of each."""
+ARROWS = 60_000
+"""Messages that are drawn, of 28 bytes."""
 _SENDS = re.compile(r"(?:\w+: )?(?:send|put|accumulate)\b")
 _AWAITED = re.compile(r"(?:waiting for|bytes from) rank (\d+)")
 _SPACE = re.compile(r"[\s,]*")
@@ -298,8 +300,10 @@ def _place(
         s.begin -= start
     trace.segments = inside
     trace.end = max((s.end for s in inside), default=0.0)
-    there = [(a - start, b - start, i, j, size) for a, b, i, j, size in arrows if b >= low and a <= high]
-    trace.arrows = sorted(there)[:MOST]
+    there = sorted((a - start, b - start, i, j, size) for a, b, i, j, size in arrows if b >= low and a <= high)
+    if len(there) > ARROWS:
+        trace.notes.append(f"arrows for the first {ARROWS:,} of {len(there):,} messages")
+    trace.arrows = there[:ARROWS]
 
 
 def _number(trace: Trace, places: Mapping[int, int]) -> None:

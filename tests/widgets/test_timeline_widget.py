@@ -3,14 +3,17 @@
 import gzip
 import json
 import math
+import os
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from ifog.cluster import Cluster
 from ifog.errors import ArgumentError
 from ifog.widgets import Timeline, messages
 from ifog.widgets import trace as room
+from ifog.widgets.following import WAITING, Follower
 from ifog.widgets.timeline_figure import _covered
 
 
@@ -103,6 +106,9 @@ def test_of_too_many_events_the_first_are_shown_and_it_says_so(monkeypatch):
     shown = Timeline(ours())._trace
     assert [s.name for s in shown.segments] == ["neighbor_allreduce('x')", "waiting for rank 1", "neighbor_allreduce('x')"]
     assert "the first 3 of 7 events" in shown.notes[0]
+    monkeypatch.setattr(room, "MOST", 100)
+    monkeypatch.setattr(room, "ARROWS", 0)
+    assert "arrows for the first 0 of 1 messages" in Timeline(ours())._trace.notes[-1]
 
 
 def test_a_file_can_be_saved_again_and_read_again_when_it_is_new(tmp_path):
@@ -141,6 +147,23 @@ def test_the_files_of_ranks_that_ended_apart_are_shown_together(tmp_path):
     shown = Timeline(tmp_path / "trace.json")._trace
     assert "put together from 2 files, trace.rank*.json" in shown.notes[0]
     assert (len(shown.rows), len(shown.segments), len(shown.arrows)) == (2, 7, 1)
+
+
+def test_a_recording_that_broke_off_is_kept_and_an_older_file_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(ours()))
+    os.utime(path, (1000, 1000))
+    follower = Follower(Cluster(2))  # whose engines are gone
+    assert follower.look() is None
+    assert follower.empty().notes == [WAITING]
+    for since, count, notes in ((2000, 1, ["the recording has broken off"]), (1000, 7, [])):
+        follower._on, follower._path, follower._since = True, str(path), since
+        follower._events.append(event(0, "barrier", 3, 4))
+        seen = follower.look()
+        assert (len(seen.segments), seen.notes) == (count, notes)
+        assert seen.rows[-1]["name"] == "rank 0"
+        assert follower.look() is None
 
 
 def test_traces_of_other_programs_are_shown_too(tmp_path):
