@@ -69,6 +69,27 @@ def _finite(attempt: Attempt, value: Any, shape: tuple[int, ...], said: str) -> 
         raise
 
 
+@exercise("8.2", "learnt(H, c, lr)", "what each node has learnt when it stands at the optimum")
+def learnt(attempt: Attempt) -> str:
+    """The fixed point of EXTRA: d = −α ∇f_i(x*)."""
+    for n, d in ((5, 2), (8, 3)):
+        q, lr = draw(attempt.random, n, d), float(attempt.random.uniform(0.02, 0.2))
+        gradients = q.gradient(q.optimum[None].repeat(n, 0))
+        attempt.close(
+            attempt.array(q.H, q.c, lr, shape=(n, d)),
+            -lr * gradients,
+            f"`learnt(H, c, {lr:.3g})` for {n} nodes",
+            mistakes={
+                "look at the sign: x = W x − α ∇f(x) − d, and all x are equal": lr * gradients,
+                "d is what has been subtracted, so α is in it": -gradients,
+                "the mean of all d is zero, but each node has its own": np.zeros((n, d)),
+                "the gradients are wanted at the optimum, and not at zero": lr * q.c,
+            },
+            hint="stand still at x* in x = W x − α ∇f(x) − d: W x* = x*, so what must d be?",
+        )
+    return "−α ∇f_i(x*): exactly what pulled each node away"
+
+
 @exercise("8.3", "calmed(W)", "a matrix with the same edges whose smallest eigenvalue is not dangerous")
 def calmed(attempt: Attempt) -> str:
     """Exact diffusion runs with it, and without it overflows."""
@@ -116,27 +137,6 @@ def exact_diffusion(q: Quadratics, V: Array, lr: float, steps: int) -> Array:
             psi = x - lr * q.gradient(x)
             x, before = V @ (psi + x - before), psi
     return x
-
-
-@exercise("8.2", "learnt(H, c, lr)", "what each node has learnt when it stands at the optimum")
-def learnt(attempt: Attempt) -> str:
-    """The fixed point of EXTRA: d = −α ∇f_i(x*)."""
-    for n, d in ((5, 2), (8, 3)):
-        q, lr = draw(attempt.random, n, d), float(attempt.random.uniform(0.02, 0.2))
-        gradients = q.gradient(q.optimum[None].repeat(n, 0))
-        attempt.close(
-            attempt.array(q.H, q.c, lr, shape=(n, d)),
-            -lr * gradients,
-            f"`learnt(H, c, {lr:.3g})` for {n} nodes",
-            mistakes={
-                "look at the sign: x = W x − α ∇f(x) − d, and all x are equal": lr * gradients,
-                "d is what has been subtracted, so α is in it": -gradients,
-                "the mean of all d is zero, but each node has its own": np.zeros((n, d)),
-                "the gradients are wanted at the optimum, and not at zero": lr * q.c,
-            },
-            hint="stand still at x* in x = W x − α ∇f(x) − d: W x* = x*, so what must d be?",
-        )
-    return "−α ∇f_i(x*): exactly what pulled each node away"
 
 
 @exercise("8.4", "admm(A, H, c, rho, steps)", "decentralized ADMM: exact, with a multiplier at each node")
