@@ -1,4 +1,4 @@
-"""The picture in the README: the top of the tour's page, taken by a headless Chromium.
+"""The second picture in the README: the top of the tour's page, taken by a headless Chromium.
 
 From the repository root, with ``chromium`` (or Chrome) and the font Inter installed (on Debian the
 packages chromium, fonts-inter and fonts-dejavu-core; other fonts move the lower edge)::

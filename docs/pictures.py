@@ -2,7 +2,7 @@
 
 From the repository root, with playwright and pillow in the environment (``pip install pillow``) and a chromium::
 
-    python docs/pictures.py              # docs/live.webp, the animation, docs/live.png, its last picture, and docs/bench.png
+    python docs/pictures.py              # docs/live.webp, a moving picture, and docs/bench.png
 
 A run is watched, and another topology given to it while it works. It is paused for each picture, so that the animation goes on
 evenly on any machine.
@@ -97,7 +97,6 @@ def main() -> None:
     times = [int(1000 * SECONDS)] * (len(pictures) - 1) + [int(1000 * REST)]
     first, *others = pictures
     first.save(ROOT / "docs" / "live.webp", save_all=True, append_images=others, duration=times, loop=0, quality=60, method=6)
-    pictures[-1].save(ROOT / "docs" / "live.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ def test_the_quick_benchmark_of_the_widgets_draws_all_of_them(tmp_path):
     assert min(found["networks"]["64"].values()) > 0
     assert found["networks"]["64"]["bytes"] > 4 * 64  # a number of four bytes for each node, and what they are
     assert found["curves"]["updates"] > 0
-    assert all(ratio > 0 for ratio in found["curves"]["slowdown"])
+    ((processor, clock),) = found["curves"]["slowdown"]
+    assert min(processor, clock) > 0
 
 
 @pytest.mark.slow
