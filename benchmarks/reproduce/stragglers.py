@@ -1,7 +1,8 @@
 """Slow nodes: stochastic gradient push, overlapped or not, and methods in which nobody waits, beside allreduce, over seconds.
 
-The clock is simulated: a gradient takes a second, a message 0.2. Where one node is always slow, those that wait for neighbours
-wait for it too, sooner or later; the paper's gain comes from nodes that are slow now and then, and from hiding messages.
+The clock is simulated: a gradient takes a second, a message 0.2. Slow now and then is one gradient in twenty that takes ten
+seconds; the node that is always slow needs four. For that one those that wait for neighbours wait too, sooner or later: the
+paper's gain comes from nodes that are slow now and then, and from hiding messages.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ def experiment(quick: bool) -> Report:
     epochs, draws, level = (12, 1, 0.75) if quick else (24, 3, 0.9)
     found = Report(
         "stragglers",
-        f"Digits on {N} nodes, of which none, each now and then (5 % of its gradients take ten times as long), or one always "
-        f"(four times) is slow; {epochs} epochs",
+        f"Digits on {N} nodes: all alike, each slow now and then, or one slow always; {epochs} epochs",
         "Assran, Loizou, Ballas, Rabbat, 2019, https://arxiv.org/abs/1811.10792; Lian, Zhang, Zhang, Liu, 2018, "
         "https://arxiv.org/abs/1710.06952",
         ("method", *(f"{world}: s/it" for world in WORLDS), *(f"s to {level:.0%}" for _ in WORLDS), "end"),
