@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, overload
 
 import numpy as np
@@ -116,12 +116,10 @@ class Partition(Sequence[Samples]):
         if not isinstance(self.data, Dataset):
             raise ArgumentError("loader: this partition knows labels only: make it of a data set, as in partition(train, 8)")
 
-        def made(found: Any) -> Any:
-            x, y = found
-            return (transform(x) if transform else x), y
-
         sampler = self.batches(node, batch, shuffle=shuffle, seed=seed, steps=steps)
-        return DataLoader(self.data, sampler=sampler, batch_size=None, collate_fn=made, **others)
+        if transform is not None:
+            others["collate_fn"] = partial(_transformed, transform)  # which can be sent to workers, unlike a function in here
+        return DataLoader(self.data, sampler=sampler, batch_size=None, **others)
 
     def __repr__(self) -> str:
         low, high = int(self.sizes.min()), int(self.sizes.max())
@@ -242,8 +240,12 @@ class Batches(Sampler[list[int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return (self.at(epoch * self.steps + k).tolist() for k in range(self.steps))
+        epoch, self.epoch = (
+            self.epoch,
+            self.epoch + 1,
+        )  # at the first batch: a loader with workers begins one that it never uses
+        for k in range(self.steps):
+            yield self.at(epoch * self.steps + k).tolist()
 
     def at(self, round: int) -> Samples:  # noqa: A002
         """The samples of any batch, counted through all epochs."""
@@ -266,6 +268,11 @@ class Batches(Sampler[list[int]]):
             kept = turn, np.random.default_rng([self.seed, self.node, turn]).permutation(len(self.samples))
             self._kept = kept
         return kept[1]
+
+
+def _transformed(transform: Callable[[torch.Tensor], torch.Tensor], found: Any) -> Any:
+    x, y = found
+    return transform(x), y
 
 
 class _Labels:

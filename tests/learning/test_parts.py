@@ -1,6 +1,7 @@
 """Who has which samples, and the batches that are made of them."""
 
 import math
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -141,6 +142,11 @@ def test_loaders_give_batches_of_the_nodes_own_samples():
     x, _ = next(iter(p.loader(3, 16, transform=lambda x: x.flatten(1) + 1)))
     assert x.shape == (16, 64)
     assert x.min() == 1
+    unused, used = iter(sampler := p.batches(3, 16)), iter(sampler)  # as a loader with workers does
+    assert next(used) == p.batches(3, 16).at(0).tolist()
+    assert unused is not used
+    apart = p.loader(3, 16, seed=4, transform=torch.neg)
+    assert pickle.loads(pickle.dumps(apart.collate_fn))([torch.ones(1), 2]) == (-torch.ones(1), 2)
 
 
 @pytest.mark.parametrize(
