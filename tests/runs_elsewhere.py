@@ -20,8 +20,18 @@ def refuses_swaps_pauses_grows_and_stops(run):
     assert run.topology == ifog.topology.grid(8)
     with pytest.raises(MethodError, match="needs a symmetric W"):
         run.topology = "exponential"
+    run.watch()
+    until(lambda: run.nodes)
+    run.pace = 500
+    until(lambda: run.pace == 500)
     run.pause()
     until(lambda: run.status == "paused")
+    at = run.iteration
+    run.step(10)
+    until(lambda: run.iteration == at + 10 and run.nodes.iteration >= at)
+    held = run.history.set_index("iteration").loc[run.nodes.iteration]
+    assert (run.nodes.numbers["error"] ** 2).mean() ** 0.5 == pytest.approx(held["error"])
+    run.pace = None
     run.resume()
     rows = len(run.history)
     until(lambda: len(run.history) > rows)

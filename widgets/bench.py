@@ -620,9 +620,6 @@ class LabBench(LiveWidget):
     def _picture(self) -> str:
         return picture.below(self._label, self.network._picture(), self.curves._picture())
 
-    def _alone(self) -> list[Any]:
-        return self._state()
-
 
 class _Drawable(Network):
     """The network on the bench: who changes it with the mouse, swaps the topology of what runs."""

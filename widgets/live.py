@@ -98,11 +98,9 @@ class LiveWidget(anywidget.AnyWidget):
             return drawing
         if form == "png":
             return picture.png(drawing)
-        with self._lock:
-            alone = self._alone()
-        if alone is None:
+        told = self._by_itself()
+        if told is None:
             return picture.page(self._label, drawing)
-        told = [messages.pack(message) for message in alone]
         return picture.living_page(
             self._label, drawing, esm=str(self._esm), css=str(self._css), start=told, presentation=bool(self.presentation)
         )
@@ -143,6 +141,17 @@ class LiveWidget(anywidget.AnyWidget):
         raise NotImplementedError
 
     # ---- messages ------------------------------------------------------------------------------------------------------
+
+    def _by_itself(self) -> list[tuple[dict[str, Any], list[bytes]]] | None:
+        """The messages for a page without Python, those of its parts too."""
+        with self._lock:
+            alone = self._alone()
+        if alone is None:
+            return None
+        told = [messages.pack(message) for message in alone]
+        for name, part in self._parts.items():
+            told += [(content | {"part": name}, more) for content, more in part._by_itself() or ()]
+        return told
 
     def close(self) -> None:
         """Take the views away."""

@@ -303,9 +303,10 @@ def test_a_run_on_engines_is_steered_from_the_bench_while_a_cell_waits_for_them(
 
     stored = nbformat.read(notebook.path, 4)
     html, _ = nbconvert.HTMLExporter().from_notebook_node(stored)
+    assert page.troubles == []
     (folder / "bench.html").write_text(html)
-    page.goto(f"{address}/files/bench.html")
-    picture = page.locator("img[alt*='dgd on grid(8)']")
+    page.goto((folder / "bench.html").as_uri())
+    picture = page.locator(".jp-OutputArea-output img")
     picture.scroll_into_view_if_needed()
     assert picture.evaluate("image => image.naturalWidth") > 1000
     notebook.picture("bench-exported")

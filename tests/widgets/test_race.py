@@ -110,6 +110,7 @@ def test_the_picture_shows_all_lanes_and_the_curves(lay):
     ElementTree.fromstring(drawing)
     assert "a &lt;b&gt;" in drawing
     assert drawing.count("failed") >= 1
+    assert '"part": "curves"' in race.snapshot("html")  # a page that plays the race by itself
     ElementTree.fromstring(figure([], by="bytes", target=0.1, value="error"))
     assert "<race of a <b>, slow, lost to error 0.001 by iteration>" in repr(race)
 

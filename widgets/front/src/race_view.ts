@@ -62,7 +62,10 @@ export class RaceView {
     this.root.remove();
   }
 
-  private choose(what: string, value: string): void {
+  /** Here at once, because there may be nobody who answers. */
+  private choose(what: "by" | "target", value: string): void {
+    const { race } = this.state;
+    this.state.take(what === "by" ? { ...race, by: value } : { ...race, target: Number(value) });
     this.send({ type: "choose", what, value });
   }
 
