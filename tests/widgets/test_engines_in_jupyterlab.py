@@ -123,8 +123,11 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     assert stored.cells[1].outputs[0].data["image/png"]
     press("start the engines")
     tile(3, "idle").wait_for(timeout=60_000)
+    count = "jupyterapp.shell.currentWidget.content.widgets[4].model.executionCount"
+    before = page.evaluate(f"() => {count}")
     run(page, 4)
-    page.wait_for_function("() => jupyterapp.shell.currentWidget.content.widgets[4].model.executionCount > 6")
+    page.wait_for_function(f"(before) => {count} > before", arg=before)
+    output(4).get_by_text("4", exact=True).wait_for()
 
     manager, *_ = Cluster.of(Home()).said()["processes"]
     os.kill(manager[0], 9)
