@@ -219,7 +219,8 @@ def test_an_edge_drawn_is_an_edge_of_the_run_that_is_followed():
     try:
         say(network, messages.Moved(network._version, 2, 0.1, 0.2))
         edit(network, "add_edge", 0, 3)
-        wait_until(lambda: network.topology.messages == 14)
+        wait_until(lambda: sent(network)[0].version == 2)
+        assert network.topology.messages == 14
         assert run.topology is network.topology
         assert network._places[2].tolist() == [0.1, 0.2]
         wait_until(lambda: run.marks)
