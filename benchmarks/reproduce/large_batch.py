@@ -35,7 +35,6 @@ def experiment(quick: bool) -> Report:
         ("method", *(f"batch {N} × {batch}" for batch in batches), f"mean model, {N} × {batches[-1]}"),
         x_axis="batch of a node",
         y_axis="accuracy on held-out digits, mean over the nodes",
-        x_log=True,
         y_log=False,
     )
     nodes: dict[str, list[float]] = {}

@@ -85,8 +85,8 @@ def experiment(quick: bool) -> Report:
     worst, best = min(nodes[name][-1] for name in RELAYS), max(nodes[name][-1] for name in GOSSIP)
     near = 0.05 if quick else 0.03  # after fewer iterations that counts for more
     found.claim(
-        f"gradient tracking has allreduce's accuracy, within a point, and RelaySGD within {near:.0%}: its messages come late, "
-        "so its steps are smaller",
+        f"gradient tracking has allreduce's accuracy, within a point, and RelaySGD within {100 * near:.0f}: its messages come "
+        "late, so its steps are smaller",
         all(nodes[ALLREDUCE][at] - nodes[TRACKING][at] < 0.01 for at in range(len(alphas)))
         and all(nodes[ALLREDUCE][at] - nodes[name][at] < near for name in RELAYS for at in range(len(alphas))),
         ", ".join(f"{nodes[name][-1]:.1%}" for name in (ALLREDUCE, TRACKING, *RELAYS)),
