@@ -9,6 +9,8 @@ from engines_and_notebooks import Notebook, orphans, processes, until
 from ifog.cluster import Cluster
 from ifog.cluster.home import Home
 
+collect_ignore_glob = ["*conftest.py"]  # for doctests each would be a module of one name
+
 
 @pytest.fixture(scope="session")
 def ipython(tmp_path_factory):
