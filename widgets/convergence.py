@@ -23,7 +23,7 @@ from .convergence_figure import Curve, figure
 from .live import STATIC, LiveWidget
 from .thinned import Thinned
 
-_PERIOD = 0.05  # seconds between two looks at the runs, and so at least between two messages
+_PERIOD = 0.08  # seconds between two looks at the runs, and so at least between two messages: a watched run is hardly slower
 
 
 class Convergence(LiveWidget):
