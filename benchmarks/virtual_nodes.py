@@ -92,7 +92,7 @@ def main() -> None:
         torch.set_num_threads(1)
     table = Table(title=f"{NODES} nodes, batches of {BATCH}, on {given.device}", box=SIMPLE_HEAD)
     for column in ("model", "images/s at once", "one after the other", "ratio", "nodes together"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=column == "model")
     for name, (make, shape) in list(MODELS.items())[: 2 if given.quick else None]:
         torch.manual_seed(0)
         a, b, ratio, together = compared(make(), shape, 5 if given.quick else 15, device)

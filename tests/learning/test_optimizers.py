@@ -38,8 +38,7 @@ def vector(model):
 
 
 def test_what_must_hold_on_ranks_holds():
-    said = mpi_programs.run(4, "learning/programs/optimizers.py")
-    assert said.count(" holds\n") == 14
+    assert "all hold" in mpi_programs.run(4, "learning/programs/optimizers.py")
 
 
 TORCH = {

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import pretended
 import pytest
 import torch
 from spmd_claims import alone, me, n, refused
@@ -95,6 +96,7 @@ def test_all_calls_and_spans_of_all_ranks_are_in_one_file(path):
         assert all(a <= b + 1e-6 for a, b in zip(gradients, calls, strict=True))
 
 
+@pytest.mark.skipif(bool(pretended.KIND), reason="a tensor on a device is described, and read: several short messages")
 def test_every_message_begins_where_it_was_lent_and_ends_where_it_was_found(path):
     count = 3
     with ifog.timeline(path):

@@ -439,4 +439,6 @@ if __name__ == "__main__":
         claim()
         ifog.barrier()
         if ifog.rank() == 0:
-            print(f"{claim.__name__} holds")
+            print(f"{claim.__name__} holds", flush=True)
+    if ifog.rank() == 0 and len(sys.argv) == 1:
+        print("\nall hold", flush=True)

@@ -54,7 +54,7 @@ def ranks_are_virtual_nodes():
     for given in (
         {"method": "diging", "topology": "ring", "nodes": n, "alpha": 0.3, "lr_schedule": "cosine"},
         {"method": "relay_sgd", "topology": "chain", "nodes": n + 3},
-        {"method": "atc", "topology": "one_peer_exponential", "nodes": 2 * n, "optimizer": adam, "lr": 0.02},
+        {"method": "atc", "topology": "od_equidyn", "nodes": 2 * n, "optimizer": adam, "lr": 0.02},
     ):
         given = {"batch": 8, "lr": 0.2, "steps": 20, "test": TEST, "evaluate": 0.3, "seed": 5, **given}
         here, there = simulated(mlp(), TRAIN, **given), module(mlp(), TRAIN, **given)
@@ -98,7 +98,7 @@ def a_loop_of_one_s_own_has_the_same_numbers():
     parts = partition(train, n, alpha=0.5)
     for method, topology, make in (
         ("diging", "ring", torch.optim.SGD),
-        ("dmsgd", "one_peer_exponential", torch.optim.SGD),
+        ("dmsgd", "od_equidyn", torch.optim.SGD),
         ("atc", "ring", torch.optim.AdamW),
         ("qg_dmsgd", "ring", torch.optim.Adam),
     ):
