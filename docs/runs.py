@@ -1,4 +1,4 @@
-"""The third picture in the README: a topology swapped while a run works, and one slow node.
+"""A picture in the README: a topology swapped while a run works, and one slow node.
 
 From the repository root::
 

@@ -279,7 +279,7 @@ class LabBench(LiveWidget):
         """End the run; its curve stays."""
         run = self._live()
         if run is not None:
-            self._steer(run.stop)
+            run.stop()  # also if it has not begun yet
         self._follow()
 
     def reset(self) -> None:
@@ -297,9 +297,13 @@ class LabBench(LiveWidget):
         """End the run, and take the views away."""
         self._ended.set()
         run = self._live()
-        if run is not None:
-            run.stop()
-        super().close()
+        try:
+            if run is not None:
+                run.stop()
+        except (IfogError, TimeoutError):  # the engines are gone, or do not answer
+            pass
+        finally:
+            super().close()
 
     def __repr__(self) -> str:
         run = self._run

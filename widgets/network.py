@@ -346,6 +346,9 @@ class Network(LiveWidget):
         if self._run is not None and not self._run.over:
             self._steer(self._run, changed)
             return
+        if self._run is not None:  # it is over: what is drawn is no longer its graph
+            self._ended.set()
+            self._run = None
         if edit.what == "add_node":
             nearest = int(np.hypot(places[:, 0] - edit.x, places[:, 1] - edit.y).argmin())
             machines = replace(machines, of=np.append(machines.of, machines.of[nearest]))
@@ -362,13 +365,17 @@ class Network(LiveWidget):
 
     def _steer(self, run: Run, changed: Topology) -> None:
         """The run that is followed shall go on with what was drawn; it is drawn once it does."""
+        self._wanted = changed
+        # engines may take their time to answer, and a page's message waits for nobody
+        threading.Thread(target=self._swap, args=(run, changed), name="ifog network swaps", daemon=True).start()
+
+    def _swap(self, run: Run, changed: Topology) -> None:
         try:
             run.topology = changed
-        except IfogError as error:
-            self._note = str(error).split("\n", 1)[0]
-            self._offer_all()
-        else:
-            self._wanted = changed
+        except (IfogError, TimeoutError) as error:
+            with self._lock:
+                self._wanted, self._note = None, (str(error) or "the engines do not answer").split("\n", 1)[0]
+                self._offer_all()
 
     def _catch_up(self) -> None:
         self._offer_all()

@@ -118,6 +118,8 @@ class Attempt:
         """What the function gives; its own error becomes a `Wrong`. It gets copies: what it does to them does no harm."""
         try:
             return self.answer(*(arg.copy() if isinstance(arg, np.ndarray) else arg for arg in args))
+        except Wrong:  # of what it was given to talk with
+            raise
         except Exception as error:
             raise Wrong(f"{self.called(*args)} raised {_in_words(error)}") from error
 

@@ -6,6 +6,7 @@ of the run that works, and `steer` hands it what was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -63,6 +64,7 @@ class Mirror(Run):
     def __init__(self, place: Place, task: Mapping[str, Any]) -> None:
         super().__init__(str(task.get("name") or getattr(task["method"], "name", task["method"])), task["steps"])
         self._place = place
+        self._unwanted = False
         self._key = place.submit(task)
         remember(self)
         threading.Thread(target=self._follow, name=f"{self.name} from afar", daemon=True).start()
@@ -77,6 +79,9 @@ class Mirror(Run):
         raise ExperimentError(f"{self.name} works elsewhere: extend it there, or begin another run with on=…")
 
     def _send(self, command: Command) -> None:
+        if command.what == "stop" and self.status == "waiting":
+            self._unwanted = True  # it ends as soon as it has begun
+            return
         self._place.command(self._key, command)
 
     def _follow(self) -> None:
@@ -96,6 +101,10 @@ class Mirror(Run):
             self.records.add(said.columns)
             if said.status != self.status:
                 self.became(said.status, None if said.error is None else ExperimentError(said.error))
+            if self._unwanted and self.status in ("running", "paused"):
+                self._unwanted = False
+                with contextlib.suppress(Exception):  # it has just ended by itself
+                    self.stop()
             pause.wait(_EVERY)
 
 

@@ -94,7 +94,7 @@ def accelerated(attempt: Attempt) -> str:
         plain = t.ring(n)
         x = attempt.random.standard_normal(n)
         need = math.ceil(math.log(1e-8) / math.log(plain.rho))
-        W, steps = Counted(plain.matrix.toarray()), need // 2
+        W, steps = Counted(plain.matrix.toarray(), (n,)), need // 2
         found = attempt.array(W, x, steps, shape=(n,))
         error = float(np.abs(found - x.mean()).max() / np.abs(x - x.mean()).max())
         attempt.expect(

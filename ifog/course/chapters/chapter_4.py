@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ... import topology as t
 from ...errors import TopologyWarning
 from ..engines import Engines
-from ..exercise import Attempt, exercise
+from ..exercise import Attempt, Wrong, exercise
 
 Array = NDArray[np.float64]
 
@@ -78,13 +78,19 @@ def _one_less(schedule: t.Schedule, n: int) -> Array:
 class _Post:
     """Carries one message of each node, around the ring by an offset; and counts."""
 
-    def __init__(self) -> None:
-        self.rounds = 0
+    def __init__(self, n: int) -> None:
+        self.n, self.rounds = n, 0
 
     def __call__(self, values: Any, offset: Any) -> Array:
         """What node i receives: the value of node i − offset."""
+        sent = np.asarray(values, dtype=np.float64)
+        if sent.shape != (self.n,):
+            raise Wrong(
+                f"an array of the shape {sent.shape} was sent",
+                f"a message is one number of each node, an array of the shape ({self.n},)",
+            )
         self.rounds += 1
-        return np.roll(np.asarray(values, dtype=np.float64), int(offset), axis=0)
+        return np.roll(sent, int(offset))
 
     def __repr__(self) -> str:
         return "send"
@@ -96,7 +102,7 @@ def exact_mean(attempt: Attempt) -> str:
     sizes = [8, 3, 5, 6, 7, 12, 13, 100, *attempt.some(range(14, 99), 3)]
     for n in sizes:
         x = attempt.random.standard_normal(n) + 1
-        post, allowed = _Post(), (n - 1).bit_length()
+        post, allowed = _Post(n), (n - 1).bit_length()
         said = f"`exact_mean(x, send)` of {n} nodes"
         given = attempt.call(x, post)
         rounds = post.rounds

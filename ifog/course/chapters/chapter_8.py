@@ -32,7 +32,7 @@ def extra(attempt: Attempt) -> str:
     for n, smallest in ((8, 0.0), (6, -1 / 3)):
         q = draw(attempt.random, n, 3)
         L = float(np.linalg.eigvalsh(q.H).max())
-        W, lr, steps = Counted(_ring(n, smallest)), 0.5 / L, 3000
+        W, lr, steps = Counted(_ring(n, smallest), (n, 3)), 0.5 / L, 3000
         x = np.zeros((n, 3))
         call = f"`extra(W, x, gradient, {lr:.3g}, {steps})` on a ring of {n}"
         with np.errstate(all="ignore"):

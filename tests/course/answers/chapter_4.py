@@ -101,6 +101,14 @@ def exact_mean(x, send):
     return np.full(len(x), x.mean())
 
 
+# %% 4.3 trap: a message is one number of each node
+def exact_mean(x, send):
+    known = np.diag(x)  # all that each node has heard, sent on as a whole
+    for k in range(math.ceil(math.log2(len(x)))):
+        known = np.maximum(known, send(known, 2**k))
+    return known.sum(1) / len(x)
+
+
 # %% 4.4
 def equitopo(n, offsets):
     W = np.eye(n) / n
