@@ -225,7 +225,7 @@ def test_an_edge_drawn_is_an_edge_of_the_run_that_is_followed():
         assert network._places[2].tolist() == [0.1, 0.2]
         wait_until(lambda: run.marks)
         edit(network, "add_node", x=0.5, y=0.5)  # which no run can do
-        assert "6" in sent(network)[0].note
+        wait_until(lambda: "6" in sent(network)[0].note)
         assert network.topology.n == 6
         run.topology = "complete"
         wait_until(lambda: network.topology.messages == 30)
