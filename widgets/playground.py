@@ -33,6 +33,10 @@ class Playground(LiveWidget):
 
     What is drawn inside ``<g class="ghost">`` stays behind, faintly, when a control is turned: so every picture is compared
     with the one before.
+
+    ``<circle data-drag="side" data-from="90" data-to="10" data-set="colour=red">`` can be dragged up and down: at the height
+    ``data-from``, in the SVG's viewBox, the control is at its first position, at ``data-to`` at its last. Grabbing it sets
+    others (``a=1;b=2``); who has no mouse uses the sliders.
     """
 
     _esm = (STATIC / "playground.js").read_text()

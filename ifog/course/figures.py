@@ -52,16 +52,18 @@ _FAR = 1e6  # a run that has come so far is over
 def averaging(*, n: int = 16, rounds: int = 60, seed: int = 0) -> Playground:
     """Chapter 3: the numbers of all nodes over time, and how fast they agree, beside ρᵏ."""
 
-    def draw(topology: str = "ring", n: int = n, laziness: float = 0.0, jolt: float = 0.0) -> str:
+    def draw(topology: str = "ring", n: int = n, laziness: float = 0.0, node: int = 0, jolt: float = 0.0) -> str:
         W = families.make(topology, n).matrix.toarray()
         W = laziness * np.eye(n) + (1 - laziness) * W
         rho = families.Topology(W).rho if n > 1 else 0.0
         start = np.random.default_rng(seed).normal(size=n)
         half = rounds // 2
-        x, history, means = start, [], []
+        x = before = start
+        history, means = [], []
         for k in range(rounds + 1):
             if k == half:
-                x = x + jolt * (np.arange(n) == 0)
+                before = x
+                x = x + jolt * (np.arange(n) == node % n)
             history.append(x)
             means.append(x.mean())
             x = W @ x
@@ -71,25 +73,38 @@ def averaging(*, n: int = 16, rounds: int = 60, seed: int = 0) -> Playground:
         predicted = error[0] * rho**ks
         if jolt:
             predicted[half:] = error[half] * rho ** (ks[half:] - half)
-        left = Panel(56, 34, 345, 240, (0, rounds), (-0.5, n - 0.5), title="The number of each node", across="round")
+        left = Panel(56, 34, 345, 210, (0, rounds), (-0.5, n - 0.5), title="The number of each node", across="round")
         left.up = "node"
         left.heat(values.T[::-1], low=-2.0, high=2.0)
         right = Panel(
-            *(490, 34, 350, 240, (0, rounds), (-8, 1)),
+            *(490, 34, 350, 210, (0, rounds), (-8, 1.2)),
             log=True,
             title=f"Worst distance from the mean: ρ = {rho:.4f}",
             across="round (the wide line shrinks by ρ each round)",
         )
         right.line(ks, predicted, ORANGE, wide=6, faint=0.35)
         right.line(ks, error, BLUE)
-        return picture(850, 322, left, right)
+        below = Panel(56, 320, 784, 110, (-0.5, n - 0.5), (-13, 13), across="node")
+        below.title = f"Their numbers in round {half}: drag one up or down"
+        below.line([-0.5, n - 0.5], [means[half]] * 2, INK, wide=1.2, dash="5 4")
+        for i, (free, held) in enumerate(zip(before, values[half], strict=True)):
+            below.handle(
+                *(i, held, BLUE if held == free else ORANGE),
+                turns="jolt",
+                low=free - 10,
+                high=free + 10,
+                sets={"node": i},
+                radius=min(6.0, 250 / n),
+            )
+        return picture(850, 470, left, right, below)
 
     return Playground(
         draw,
         topology=["ring", "star", "grid", "exponential", "complete"],
         n=range(3, 65),
         laziness=[k / 20 for k in range(20)],
-        jolt=[float(k) for k in range(11)],
+        node=range(64),
+        jolt=[k / 2 for k in range(-20, 21)],
     )
 
 

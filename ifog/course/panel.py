@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -95,6 +95,30 @@ class Panel:
         for a, b, colour in zip(xs, ys, each, strict=True):
             look = f'fill="none" stroke="{colour}" stroke-width="2"' if hollow else f'fill="{colour}"'
             self._into(ghost).append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}" {look}/>')
+
+    def handle(
+        self,
+        x: float,
+        y: float,
+        colour: str,
+        *,
+        turns: str,
+        low: float,
+        high: float,
+        sets: Mapping[str, object] | None = None,
+        radius: float = 6,
+    ) -> None:
+        """A point that can be dragged up and down, which turns a knob of the `Playground`.
+
+        At ``low`` the knob is at its first position, at ``high`` at its last. Grabbing the point ``sets`` other knobs.
+        """
+        (a, _, _), (b, first, last) = self.place([x, x, x], [y, low, high])
+        others = ";".join(f"{name}={value}" for name, value in (sets or {}).items())
+        self._above.append(
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}" fill="{colour}" stroke="#000" stroke-opacity="0" '
+            f'stroke-width="6" data-drag="{turns}" data-from="{self.top + first:.1f}" data-to="{self.top + last:.1f}" '
+            f'data-set="{escape(others)}"/>'
+        )
 
     def star(self, x: float, y: float, *, radius: float = 10) -> None:
         """A star: the place to go to."""

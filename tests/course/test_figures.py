@@ -1,5 +1,7 @@
 """The figures of the chapters: they draw whatever their controls say, and what they claim is so."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,21 @@ def test_every_control_can_be_turned_to_both_of_its_ends_and_to_every_choice(nam
         for value in ends:
             figure.set(**{**start, knob: value})
             assert "<polyline" in figure.snapshot(), (knob, value, figure.snapshot())
+
+
+def test_the_dots_of_all_nodes_can_be_dragged_and_go_where_the_hand_goes():
+    def dots(jolt):
+        figure.set(node=3, jolt=jolt)
+        return [dot for dot in ElementTree.fromstring(figure._svg).iter() if dot.get("data-drag") == "jolt"]
+
+    figure = averaging(n=8)
+    low, free, high = dots(-10.0), dots(0.0), dots(10.0)
+    assert [dot.get("data-set") for dot in free] == [f"node={i}" for i in range(8)]
+    begin, end = (float(free[3].get(name)) for name in ("data-from", "data-to"))
+    at = [float(each[3].get("cy")) for each in (low, free, high)]
+    assert at[2] - at[0] == pytest.approx(end - begin, abs=0.3)
+    assert at[1] == pytest.approx((at[0] + at[2]) / 2, abs=0.3)
+    assert [dot.get("cy") for dot in low[4:]] == [dot.get("cy") for dot in high[4:]]
 
 
 def test_a_method_that_is_refused_says_so_in_the_figure():

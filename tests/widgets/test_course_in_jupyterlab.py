@@ -31,6 +31,24 @@ def test_the_figure_of_a_chapter_answers_to_its_slider_and_leaves_the_one_before
         page.get_by_label("topology").select_option("star")
         notebook.until("shown.values['topology'] == 'star'")
 
+        dot = picture.locator("[data-drag]").nth(4)
+        dot.scroll_into_view_if_needed()
+        box = dot.bounding_box()
+        x, y = box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2 + 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 90, y - 30, steps=12)  # to the side, too: past other dots
+        notebook.until("shown.values['node'] == 4 and shown.values['jolt'] > 4")
+        page.wait_for_function("() => document.querySelectorAll('[data-drag][fill=\"#D55E00\"]').length == 1")
+        after = dot.bounding_box()
+        assert abs(after["y"] - (box["y"] - 30)) < 3  # under the hand
+        notebook.picture("course-dragged")
+        page.mouse.up()
+        page.mouse.move(x, y + 60, steps=3)
+        page.get_by_label("topology").select_option("ring")
+        notebook.until("shown.values['topology'] == 'ring'")
+        assert notebook.ask("shown.values['jolt']") > 4
+
         verdict = page.locator(".jp-OutputArea-output", has_text="3.1")
         assert "Which is the next one?" in verdict.inner_text()
         verdict.scroll_into_view_if_needed()

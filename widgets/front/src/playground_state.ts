@@ -4,6 +4,15 @@ import type { Knob, ToThePage, Turned } from "./messages";
 const APART = 700; // milliseconds; turns that follow each other more closely are one movement of the hand
 const LOST = 3000; // milliseconds after which an answer is no longer waited for
 
+/** A part of the picture that turns a knob: at y = from to its first position, at y = to to its last. */
+export interface Handle {
+  knob: number;
+  from: number;
+  to: number;
+  /** Other knobs and their positions, as soon as it is grabbed. */
+  sets: [number, number][];
+}
+
 export class PlaygroundState {
   title = "";
   knobs: Knob[] = [];
@@ -45,13 +54,38 @@ export class PlaygroundState {
 
   /** Turn a control. Python is told by the next `message`. */
   set(knob: number, at: number): void {
-    const bounded = Math.max(0, Math.min(this.knobs[knob].texts.length - 1, at));
-    if (bounded === this.at[knob]) return;
+    this.setAll([[knob, at]]);
+  }
+
+  private setAll(wanted: [number, number][]): void {
+    const at = [...this.at];
+    for (const [knob, position] of wanted) at[knob] = Math.max(0, Math.min(this.knobs[knob].texts.length - 1, position));
+    if (at.every((position, knob) => position === this.at[knob])) return;
     if (this.now() - this.moved > APART && !this.playing) this.ghost = this.svg;
     this.moved = this.now();
-    this.at[knob] = bounded;
+    this.at = at;
     this.waiting = true;
     this.tell();
+  }
+
+  /** What a part of the picture turns, as its data-drag, data-from, data-to and data-set say. */
+  handle(data: DOMStringMap): Handle | null {
+    const named = (name: string) => this.knobs.findIndex((knob) => knob.name === name.trim().replaceAll("_", " "));
+    const [knob, from, to] = [named(data.drag ?? ""), Number(data.from), Number(data.to)];
+    if (knob < 0 || !Number.isFinite(1 / (to - from))) return null;
+    const sets = (data.set ?? "").split(";").flatMap((each): [number, number][] => {
+      const [name, text = ""] = each.split("=");
+      const other = named(name);
+      const at = this.knobs[other]?.texts.indexOf(text.trim()) ?? -1;
+      return at < 0 ? [] : [[other, at]];
+    });
+    return { knob, from, to, sets };
+  }
+
+  /** Drag a handle to y. */
+  drag({ knob, from, to, sets }: Handle, y: number): void {
+    const last = this.knobs[knob].texts.length - 1;
+    this.setAll([...sets, [knob, Math.round(((y - from) / (to - from)) * last)]]);
   }
 
   /** One step of what runs by itself; at its end it stops. */

@@ -1,12 +1,19 @@
 // One view of a playground: the controls, and the picture below them.
 import { button, icon, make, select } from "./dom";
 import type { FromThePage } from "./messages";
-import type { PlaygroundState } from "./playground_state";
+import type { Handle, PlaygroundState } from "./playground_state";
 
 const PACE = 260; // milliseconds between two steps of what runs by itself
 
 interface Control {
   show(at: number): void;
+}
+
+/** What the pointer holds, and how far from its middle. */
+interface Held {
+  handle: Handle;
+  off: number;
+  pointer: number;
 }
 
 export class PlaygroundView {
@@ -15,6 +22,7 @@ export class PlaygroundView {
   private readonly picture = make("div", { class: "ifog-picture" });
   private readonly run = button(icon("play"), "play", () => this.state.togglePlay());
   private controls: Control[] = [];
+  private held: Held | null = null;
   private drawn = "";
   private timer: ReturnType<typeof setInterval> | undefined;
   private readonly end: () => void;
@@ -28,6 +36,10 @@ export class PlaygroundView {
     this.root.classList.toggle("presentation", state.larger ?? presentation);
     this.root.append(this.bar, this.picture);
     parent.append(this.root);
+    // the picture is drawn anew under the hand, so what hears of it is the box around it
+    this.picture.addEventListener("pointerdown", (event) => this.grab(event));
+    this.picture.addEventListener("pointermove", (event) => this.drag(event));
+    this.picture.addEventListener("lostpointercapture", () => (this.held = null));
     this.end = state.subscribe(() => this.update());
     this.update();
   }
@@ -53,6 +65,24 @@ export class PlaygroundView {
     this.draw();
     const message = state.message();
     if (message) this.send(message);
+  }
+
+  private grab(event: PointerEvent): void {
+    const part = (event.target as Element).closest<SVGElement>("[data-drag]");
+    const handle = part && this.state.handle(part.dataset);
+    if (!handle || event.button !== 0 || this.held) return;
+    event.preventDefault(); // else it would begin to select text
+    const box = part.getBoundingClientRect();
+    this.held = { handle, off: event.clientY - (box.top + box.bottom) / 2, pointer: event.pointerId };
+    this.picture.setPointerCapture(event.pointerId);
+    this.drag(event);
+  }
+
+  private drag(event: PointerEvent): void {
+    const svg = this.picture.querySelector("svg");
+    const onto = svg?.getScreenCTM()?.inverse();
+    if (!this.held || this.held.pointer !== event.pointerId || !onto) return;
+    this.state.drag(this.held.handle, new DOMPoint(event.clientX, event.clientY - this.held.off).matrixTransform(onto).y);
   }
 
   private build(): void {

@@ -61,6 +61,25 @@ test("what runs by itself stops at its end, and begins anew from there", () => {
   assert.deepEqual([state.at[0], state.playing], [0, true]);
 });
 
+test("a handle that is dragged turns its knob to the nearest position, and grabbing it sets others", () => {
+  const { state } = begun();
+  const handle = state.handle({ drag: "n", from: "90", to: "30", set: "kind=star; n=9; size=2" })!;
+  assert.deepEqual(handle, { knob: 0, from: 90, to: 30, sets: [[1, 1]] });
+  const at = [100, 90, 81, 79, 30, -500].map((y) => {
+    state.drag(handle, y);
+    return state.at[0];
+  });
+  assert.deepEqual(at, [0, 0, 0, 1, 3, 3]);
+  assert.deepEqual(state.message(), { type: "turned", at: [3, 1], turn: 1 });
+});
+
+test("what says that it turns nothing there is cannot be dragged", () => {
+  const { state } = begun();
+  assert.equal(state.handle({ drag: "size", from: "0", to: "1" }), null);
+  assert.equal(state.handle({ drag: "n", from: "5", to: "5" }), null);
+  assert.equal(state.handle({ drag: "n", from: "0" }), null);
+});
+
 test("what Python turns is shown", () => {
   const { state } = begun();
   state.take({ type: "picture", svg: "new", at: [3, 1], turn: 1 });
