@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..problems import Problem, contract
 from .steps import Stepper
 
 
@@ -26,14 +27,32 @@ class Nodes(NamedTuple):
 NAMES = ("error", "disagreement", "loss", "value")
 
 
+def value(x: torch.Tensor) -> torch.Tensor:
+    """x_i, or of more than one number ‖x_i‖."""
+    return x[:, 0].double() if x.shape[1] == 1 else _length(x)
+
+
+def distance(x: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+    """‖x_i − point‖."""
+    return _length(x - point)
+
+
+def loss(x: torch.Tensor, problem: Problem, here: contract.Nodes) -> torch.Tensor:
+    """f_i(x_i) of the nodes that are here; NaN where it is not known."""
+    return problem.loss(x, here).double() if problem.knows_loss else x.new_full((len(x),), math.nan, dtype=torch.float64)
+
+
+def _length(rows: torch.Tensor) -> torch.Tensor:
+    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    return norms
+
+
 def measured(steps: Stepper, x: torch.Tensor, mean: torch.Tensor, optimum: torch.Tensor) -> torch.Tensor:
     """Of all nodes, those that are hosted here: a row for each of `NAMES`, and zeros where others have theirs."""
-    problem, here = steps.problem, steps.net.nodes
+    here = steps.net.nodes
     table = torch.zeros((len(NAMES), steps.net.n), dtype=torch.float64)
-    away = [torch.linalg.vector_norm((x - point).flatten(1), dim=1, dtype=torch.float64) for point in (optimum, mean)]
-    loss = problem.loss(x, here).double() if problem.knows_loss else torch.full((len(x),), math.nan, dtype=torch.float64)
-    value = x[:, 0].double() if x.shape[1] == 1 else torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
-    table[:, here.start : here.stop] = torch.stack([*away, loss, value]).cpu()
+    mine = [distance(x, optimum), distance(x, mean), loss(x, steps.problem, here), value(x)]
+    table[:, here.start : here.stop] = torch.stack(mine).cpu()
     return table
 
 
