@@ -103,7 +103,7 @@ class Race(LiveWidget):
         """Who is there has arrived; unless it was given, a thousandth of where the first of them began."""
         if self._target is not None:
             return self._target
-        first = next((column[0] for run in self.runs if (column := run.records.columns().get(self._value))), math.nan)
+        first = next((row[self._value] for run in self.runs if self._value in (row := run.records.first)), math.nan)
         return float(f"{first * _DECADES:.0e}") if 0 < first < math.inf else 1e-3
 
     @target.setter

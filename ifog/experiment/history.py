@@ -61,10 +61,18 @@ class History:
         return self._length
 
     @property
+    def first(self) -> dict[str, float]:
+        """The first row."""
+        return self._row(0)
+
+    @property
     def last(self) -> dict[str, float]:
         """The last row."""
+        return self._row(-1)
+
+    def _row(self, k: int) -> dict[str, float]:
         with self._lock:
-            return {name: values[-1] for name, values in self._columns.items()} if self._length else {}
+            return {name: values[k] for name, values in self._columns.items()} if self._length else {}
 
     def frame(self) -> pd.DataFrame:
         """As a DataFrame."""

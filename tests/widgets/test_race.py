@@ -14,11 +14,11 @@ from ifog.widgets import Race, messages
 from ifog.widgets.race_figure import Runner, figure
 
 
-def a_run(name, rate, cost, rows=21, status="done"):
+def a_run(name, rate, cost, rows=21, status="done", start=1.0):
     """A run whose error falls by `rate` in each iteration, each of which sends `cost` bytes."""
     run = Run(name, None)
     k = np.arange(rows, dtype=float)
-    run.records.add({"iteration": k.tolist(), "bytes": (cost * k).tolist(), "error": (rate**k).tolist()})
+    run.records.add({"iteration": k.tolist(), "bytes": (cost * k).tolist(), "error": (start * rate**k).tolist()})
     run.became(status)
     return run
 
@@ -52,7 +52,7 @@ def test_who_is_first_depends_on_what_is_counted(lay):
 
 
 def test_a_target_that_nobody_has_named_is_a_thousandth_of_the_start(lay):
-    assert lay([a_run("a", 0.5, 1)]).target == 1e-3
+    assert lay([Run("empty", None), a_run("a", 0.5, 1, start=40.0)]).target == 0.04
     assert lay([Run("empty", None)]).target == 1e-3
 
 
