@@ -361,9 +361,7 @@ def _runs(chapter: Chapter, cluster: Cluster, progress: Progress) -> Iterator[if
 
 def _tour(n: int, progress: Progress) -> list[str]:
     size = max(n, 16)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TopologyWarning)
-        topologies, _ = tour.members(size)
+    topologies, _ = tour.members(size)
     drawn, _ = tour.members(min(size, tour.DRAWN))
     averaging = progress.add_task(f"{tour.RACERS} simulated nodes average", total=len(tour.RACE), said="")
     raced = []
