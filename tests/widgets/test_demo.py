@@ -4,9 +4,9 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
+from loads import Loads
 
 from ifog.widgets import demo, picture
 
@@ -63,29 +63,13 @@ def test_the_terminal_says_where_the_pictures_are_and_what_comes_next(shown):
     assert picture.width(image) == 1240
 
 
-class Loads(HTMLParser):
-    """Collects what a browser would fetch."""
-
-    def __init__(self):
-        super().__init__()
-        self.addresses, self.frames = [], []
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.addresses += [values[name] for name in ("src", "href", "data", "action") if values.get(name) and tag != "a"]
-        self.frames += [values["srcdoc"]] if "srcdoc" in values else []
-
-
 def test_the_page_loads_nothing_and_shows_every_run(shown):
     _, folder = shown
     text = (folder / "page.html").read_text(encoding="utf-8")
-    page = Loads()
-    page.feed(text)
+    page = Loads(text)
     assert len(page.frames) == 5  # four networks and a timeline
     for part in page.frames:
-        inner = Loads()
-        inner.feed(part)
-        page.addresses += inner.addresses
+        page.addresses += Loads(part).addresses
     assert all(address.startswith(("data:", "#")) for address in page.addresses), page.addresses
     assert text.count("plotly.js v") == 1
     for chapter in demo.CHAPTERS:

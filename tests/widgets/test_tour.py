@@ -4,11 +4,11 @@ import math
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from itertools import islice
 
 import numpy as np
 import pytest
+from loads import Loads
 from rich.console import Console
 
 from ifog import topology as t
@@ -25,33 +25,8 @@ def shown(tmp_path_factory):
     return place.read_text(encoding="utf-8")
 
 
-class Loads(HTMLParser):
-    """Collects what a browser would fetch; the text of scripts is not markup to it."""
-
-    def __init__(self):
-        super().__init__()
-        self.addresses, self.identifiers, self.styles = [], [], ""
-        self.in_style = False
-
-    def handle_starttag(self, tag, attrs):
-        self.in_style = tag == "style"
-        values = dict(attrs)
-        self.identifiers.append(values.get("id"))
-        if tag != "a":
-            self.addresses += [values[name] for name in ("src", "href", "data", "action") if values.get(name)]
-        self.styles += values.get("style") or ""
-
-    def handle_data(self, data):
-        if self.in_style:
-            self.styles += data
-
-    def handle_endtag(self, tag):
-        self.in_style = self.in_style and tag != "style"
-
-
 def test_the_page_loads_nothing(shown):
-    page = Loads()
-    page.feed(shown)
+    page = Loads(shown)
     assert all(address.startswith(("data:", "#")) for address in page.addresses), page.addresses
     assert "@import" not in page.styles
     assert "url(" not in page.styles
