@@ -17,11 +17,13 @@ class Looking(LiveWidget):
     def __init__(self, *, presentation: bool = False) -> None:
         self._begin_looking()
         super().__init__(presentation=presentation)
+        self._made = True
 
     def _begin_looking(self) -> None:
         """First of all in a subclass: also what is not made to the end is closed."""
         if not hasattr(self, "_wake"):
-            self._wake, self._closed, self._heard = threading.Event(), False, False
+            self._wake, self._going = threading.Event(), threading.Lock()
+            self._made = self._closed = self._heard = False
             self._thread: threading.Thread | None = None
             self._presumed = time.monotonic() + _PRESUMED
 
@@ -37,9 +39,13 @@ class Looking(LiveWidget):
 
     def close(self) -> None:
         """Look no longer, and take the views away."""
-        self._closed = True
+        with self._going:
+            unseen = self._made and not self._closed and self._thread is None
+            self._closed = True
         self._wake.set()
         super().close()
+        if unseen:  # else the thread does it last
+            self._leave()
 
     def _ipython_display_(self) -> None:
         super()._ipython_display_()
@@ -51,7 +57,7 @@ class Looking(LiveWidget):
         self._go_on()
 
     def _go_on(self) -> None:
-        with self._lock:
+        with self._going:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._work, name=f"ifog {self._label}", daemon=True)
                 self._thread.start()

@@ -70,6 +70,20 @@ def test_nothing_is_asked_unless_somebody_looks(tiles, monkeypatch):
     assert len(looks) <= seen + 1  # one may have been under way
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_closes_the_tiles_hangs_up_once(tiles, monkeypatch, shown):
+    left = []
+    monkeypatch.setattr(tiles._cluster, "close", lambda: left.append(1))
+    if shown:
+        tiles._go_on()
+    tiles.close()
+    tiles.close()
+    if shown:
+        tiles._thread.join(20)
+    tiles._go_on()  # of a message that was still on its way
+    assert left == [1]
+
+
 def test_what_an_engine_does_and_for_whom_it_waits_is_told(tiles):
     waits = {"state": "waiting", "operation": "barrier", "waits_for": 1, "cell": "f()", "seconds": 2.0, "error": "E: x"}
     seen = tiles._tiles(said(**waits))
