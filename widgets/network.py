@@ -62,7 +62,6 @@ class Network(LiveWidget):
         self._version = 0
         self._colouring = Colouring()
         self._run: Run | None = None
-        self._watching = False  # whether a run elsewhere was asked what its nodes hold
         self._wanted: Schedule | None = None  # what was drawn with the mouse, and the run that is followed is to take up
         self._ended = threading.Event()
         schedule = _topology_of(topology) if _is_run(topology) else as_topology(topology)
@@ -129,7 +128,7 @@ class Network(LiveWidget):
             raise ArgumentError(f"colour={colour!r}: of {run.name} it can be {', '.join(map(repr, possible)) or 'nothing'}")
         with self._lock:
             self._ended.set()  # for the run that was followed before
-            self._run, self._ended, self._watching = run, threading.Event(), False
+            self._run, self._ended = run, threading.Event()
             usual = "disagreement" if "disagreement" in possible else ""
             self._colouring = Colouring(what=colour or usual)
             self._look()
@@ -162,9 +161,13 @@ class Network(LiveWidget):
     # ---- a run that is followed ------------------------------------------------------------------------------------------
 
     def _work(self, run: Run, ended: threading.Event) -> None:
-        over = False
+        over = watching = False
         while not over and not ended.wait(_PERIOD):
             over = run.over  # asked first: what was done before the end is then seen
+            if run.problem is None and run.status in ("running", "paused") and watching != self._watched:
+                watching = self._watched  # what is not here must be asked for, as long as somebody looks
+                with contextlib.suppress(IfogError, TimeoutError):  # it has just ended, or nobody there can say
+                    run.watch(watching)  # not under the lock: engines may take their time, and a page waits for nobody
             with self._lock:
                 if not ended.is_set():
                     self._look()
@@ -177,8 +180,6 @@ class Network(LiveWidget):
             drawn_here = run.topology == self._wanted
             self._draw(run.topology, self._places if drawn_here else None)
             self._offer_all()
-        if run.problem is None:
-            self._watch(run)
         choices = nodes.choices(run)
         what, k = self._colouring.what or ("disagreement" if "disagreement" in choices else ""), nodes.iteration(run)
         if what in choices and (self._colouring.values is None or k != self._colouring.round):
@@ -191,13 +192,6 @@ class Network(LiveWidget):
                     round=k,
                 )
             )
-
-    def _watch(self, run: Run) -> None:
-        """What is not here must be asked for; as long as somebody looks."""
-        if run.status in ("running", "paused") and self._watching != self._watched:
-            self._watching = self._watched
-            with contextlib.suppress(IfogError, TimeoutError):  # it has just ended, or nobody there can say
-                run.watch(self._watched)
 
     # ---- what is drawn ---------------------------------------------------------------------------------------------------
 

@@ -237,6 +237,25 @@ def test_an_edge_drawn_is_an_edge_of_the_run_that_is_followed():
     assert (network.topology.messages, run.topology.messages) == (28, 30)
 
 
+def test_a_page_does_not_wait_while_engines_are_asked_what_their_nodes_hold():
+    asked, answered = threading.Event(), threading.Event()
+
+    class Elsewhere(Run):
+        def watch(self, on=True):
+            asked.set()
+            assert answered.wait(20)
+
+    run = Elsewhere("far", None)
+    run._topology, run.status = t.ring(4), "running"
+    network = Network(run)
+    assert asked.wait(20)
+    say(network, messages.Arrange("grid"))
+    assert sent(network)[0].layout == "grid"
+    assert not answered.is_set()
+    answered.set()
+    network.close()
+
+
 def test_only_runs_that_fit_are_followed():
     run = ifog.run("dgd", "quadratic", n=4, topology="ring", steps=1, lr=0.05)
     with pytest.raises(ArgumentError, match="has 4 nodes, and 5 are drawn"):
