@@ -608,11 +608,12 @@ class LabBench(LiveWidget):
             self.set(**{what: int(number) if counts else number})
 
     def _drawn(self, topology: Topology) -> None:
-        """Somebody has drawn another topology, for nothing that runs."""
+        """Somebody has drawn another topology, for nothing that runs yet."""
         try:
             self.topology = topology
         except IfogError:
-            self._show_topology(self._schedule)
+            if self.network.topology is topology:
+                self._show_topology(self._schedule)
             raise
 
     # ---- the picture -------------------------------------------------------------------------------------------------------
@@ -638,9 +639,10 @@ class _Drawable(Network):
             self._offer_all()
             bench._hear(_no_other_nodes)
             return
+        before = self._schedule
         super()._edit(edit)
         drawn = self._schedule
-        if bench._live() is None and isinstance(drawn, Topology):
+        if drawn is not before and isinstance(drawn, Topology):  # no run is followed, so none was steered
             bench._hear(lambda: bench._drawn(drawn))
 
     def _steer(self, run: Run, changed: Topology) -> None:  # noqa: ARG002
