@@ -65,6 +65,7 @@ class Wire:
         self.engines: dict[int, str] = {}
         """The engines that are there, by id, as of the last time somebody asked."""
         self._listeners: list[Listener] = []
+        self._unreadable = False  # records have come that cannot be read here
         self._waiting: dict[str, Future[Any]] = {}
         self._outgoing: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._wake, self._woken = os.pipe()
@@ -106,7 +107,11 @@ class Wire:
                 answer.cancel()
                 return
             message = reply.result()
-            value = pickle.loads(message["buffers"][0])
+            try:
+                value = pickle.loads(message["buffers"][0])
+            except Exception as error:  # noqa: BLE001 (it is made of something that is not here)
+                answer.set_exception(CommError(f"what engine {engine} has answered cannot be read here: {error}"))
+                return
             if message["content"]["status"] == "ok":
                 answer.set_result(value)
             else:
@@ -186,9 +191,15 @@ class Wire:
 
     def _heard(self, parts: list[bytes]) -> None:
         message = self._read(parts)
-        if message is None or message["header"]["msg_type"] != RECORDS:
+        if message is None or message["header"]["msg_type"] != RECORDS or not self._listeners:
             return
-        records, newest = pickle.loads(message["buffers"][0])
+        try:
+            records, newest = pickle.loads(message["buffers"][0])
+        except Exception:  # noqa: BLE001 (one is made of something that is not here: a class of a cell)
+            if not self._unreadable:  # said once, and not thirty times a second
+                self._unreadable = True
+                sys.excepthook(*sys.exc_info())
+            return
         content = message["content"]
         for listener in list(self._listeners):
             try:
