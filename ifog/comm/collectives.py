@@ -454,8 +454,11 @@ def _hierarchical(
         yield from _check_between_machines(world, telling, origins, dests)
     else:
         between.post(lent, high - low, dests)
-    sources = yield from between.read(origins)
+    # what comes from another machine must be received, wanted or not: its sender waits for that
+    unwanted = [counterpart[machine] for machine in plan.ignored]
+    sources = yield from between.read([*origins, *unwanted])
     yield from between.arrived(sources)
+    sources = sources[: len(origins)]
     whole, result = packed.fresh(world)
     terms = [place] if plan.self_weight else []
     weights = [plan.self_weight] if plan.self_weight else []

@@ -243,6 +243,16 @@ def test_hierarchical_averaging_with_weights_of_ones_own():
     np.testing.assert_allclose(y, between_machines(W, xs), rtol=0, atol=1e-14)
 
 
+def test_what_a_machine_leaves_out_keeps_nobody_waiting():
+    m, machine = ifog.machine_size(), ifog.machine_rank()
+    ifog.set_machine_topology(t.complete(m))
+    xs = everyones(8, (20 * LARGE,))
+    W = np.eye(m) * 0.75 + (np.roll(np.eye(m), 1, axis=0) * 0.25 if m > 1 else 0)
+    src = {(machine - 1) % m: 0.25} if m > 1 else {}
+    y = ifog.hierarchical_neighbor_allreduce(xs[me], self_weight=0.75, src_machine_weights=src)
+    np.testing.assert_allclose(y, between_machines(W, xs), rtol=0, atol=1e-14)
+
+
 def test_hierarchical_averaging_of_several_tensors_and_arrays():
     W = t.exponential(ifog.machine_size()).W
     a, b = everyones(9), everyones(10, (LARGE, 2))
