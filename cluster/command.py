@@ -71,6 +71,12 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words, []
 
 
+def named(words: Sequence[str]) -> tuple[str | None, str | None]:
+    """The id and the profile of the cluster that the words name."""
+    asked = _parser().parse_args(_split(list(words))[0])
+    return getattr(asked, "cluster_id", None), getattr(asked, "profile", None)
+
+
 # --------------------------------------------------------------------------------------------------------- the words
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(

@@ -16,6 +16,7 @@ from ..errors import IfogError, SetupError
 from . import command
 from .cells import Cell
 from .cluster import Cluster, connect
+from .home import PROFILE
 from .shown import Answer, Results, as_html, as_text, plain, ranks_in_short
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _NAME = "__ifog_px__"
 _OURS = re.compile(r"(?:-t|--targets)[ =](\S+)|(?:-o|--out)[ =](\w+)|-b|--block|--stream")
+_OF_ONE = ("restart", "stop", "interrupt", "logs")
+"""The words that are about one cluster: if none is named, the one that cells go to."""
 _QUIET = 0.4  # seconds until a cell that prints nothing shows that it runs
 _FRAME = 0.1  # seconds between two pictures
 
@@ -86,10 +89,15 @@ class Notebook:
             self.use(connect(words[1] if len(words) > 1 else None))
             print(self._cluster)  # noqa: T201
             return
+        cluster_id, profile = command.named(words)
+        if words[0] in _OF_ONE and cluster_id is None and profile is None and self._cluster is not None:
+            home = self.cluster().home
+            words += ["--cluster-id", home.cluster_id, "--profile", home.profile]
         command.main(words, embedded=True)
-        if words[0] in ("start", "restart"):
-            self._cluster = None
-            self.cluster()
+        if words[0] == "start":
+            self.use(connect(cluster_id or "", profile or PROFILE))
+        elif words[0] == "restart":
+            self.use(self.cluster())
 
 
 def current() -> Cluster:
