@@ -120,7 +120,7 @@ class Screen:
         self._began = self._drawn = time.monotonic()
         self._handle: Any = None
         self._last: tuple[str, str] | None = None
-        self._separate = 0
+        self._separate: dict[int, int] = {}  # how many of a rank stand by themselves already
 
     def show(self, answers: Sequence[Answer], note: str) -> None:
         """Draw what there is."""
@@ -143,12 +143,13 @@ class Screen:
 
     def _show_the_rest(self, answers: Sequence[Answer]) -> None:
         """What cannot stand within HTML, such as a widget, each by itself."""
-        rest = [(answer.rank, bundle) for answer in answers for bundle in answer.outputs if not plain(bundle)]
-        for rank, bundle in rest[self._separate :]:
-            label = [Answer(rank, outputs=[{"text/html": ""}])]
-            display({"text/plain": ranks_in_short([rank]), "text/html": as_html(label)})
-            display(bundle)
-        self._separate = len(rest)
+        for answer in answers:
+            rest = [bundle for bundle in answer.outputs if not plain(bundle)]
+            for bundle in rest[self._separate.get(answer.rank, 0) :]:
+                label = [Answer(answer.rank, outputs=[{"text/html": ""}])]
+                display({"text/plain": ranks_in_short([answer.rank]), "text/html": as_html(label)})
+                display(bundle)
+            self._separate[answer.rank] = len(rest)
 
 
 def awaited(lines: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from ifog.cluster import command, notebook
 from ifog.cluster.home import Home
+from ifog.cluster.shown import Answer
 
 
 class Engines:
@@ -63,3 +64,16 @@ def test_cells_go_to_the_engines_that_were_started_last(book, asked):
     assert [engines.home for engines in connected] == [Home("ifog", "b"), Home(), Home("course", "c")]
     assert [engines.closed for engines in connected] == [True, True, False]
     assert book.cluster() is connected[-1]
+
+
+def test_what_stands_by_itself_is_shown_once_for_every_rank_in_whatever_order_it_comes(monkeypatch):
+    shown = []
+    monkeypatch.setattr(notebook, "display", lambda data, **options: shown.append(data))
+    screen = notebook.Screen(live=True)
+    figures = {0: [{"figure": "A0"}], 1: []}
+    for rank, name in ((1, "B0"), (0, "A1"), (1, "B1")):
+        screen.show([Answer(rank, outputs=outputs) for rank, outputs in figures.items()], "")
+        figures[rank].append({"figure": name})
+    screen.show([Answer(rank, outputs=outputs) for rank, outputs in figures.items()], "")
+    assert [data["figure"] for data in shown if "figure" in data] == ["A0", "B0", "A1", "B1"]
+    assert [data["text/plain"] for data in shown if "text/plain" in data] == ["rank 0", "rank 1", "rank 0", "rank 1"]
