@@ -32,8 +32,6 @@ CELLS = [
 ]
 SCENES = [(None, 12, 16), (2, 9, 4), (3, 7, 2)]
 """The cell that begins a scene, its pictures, and the iterations from one to the next."""
-RUN_CELL = """async (k) => { const content = jupyterapp.shell.currentWidget.content; content.activeCellIndex = k;
-    await jupyterapp.commands.execute('notebook:run-cell'); }"""
 WIDTH, SECONDS, REST = 880, 0.16, 3.0  # of the animation, between two pictures, and after the last
 
 
@@ -51,7 +49,7 @@ def animate(notebook: Notebook) -> list[Image.Image]:
     page, pictures = notebook.page, []
     for cell, count, iterations in SCENES:
         if cell is not None:
-            page.evaluate(RUN_CELL, cell)
+            notebook.run_cell(cell)
         for _ in range(count):
             reached = notebook.ask("run.iteration") + iterations
             notebook.ask("str(run.resume())")
@@ -88,7 +86,7 @@ def main() -> None:
         page.set_viewport_size({"width": 1140, "height": 1300})
         notebook = Notebook(page, address, Path(folder) / "live.ipynb", CELLS)
         for cell in (0, 1):
-            page.evaluate(RUN_CELL, cell)
+            notebook.run_cell(cell)
         page.locator(".ifog-plot canvas").wait_for(timeout=60_000)
         page.locator(".ifog-network canvas").first.wait_for()
         notebook.ask("str(run.pause())")

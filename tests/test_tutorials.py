@@ -51,6 +51,28 @@ def test_every_exercise_of_the_chapter_is_asked_and_checked(path):
             assert cell.source.startswith("%%px") == exercises()[number].on_engines
 
 
+@by_name
+def test_nbgrader_knows_each_answer_and_gives_a_point_for_its_check(path):
+    code = code_cells(nbformat.read(path, as_version=4))
+    for cell, after in itertools.pairwise(code):
+        if number := asked(cell):
+            name = number.replace(".", "-")
+            kinds = {"schema_version": 3, "task": False}
+            assert cell.metadata.nbgrader == kinds | {
+                "grade_id": f"answer-{name}",
+                "grade": False,
+                "solution": True,
+                "locked": False,
+            }
+            assert after.metadata.nbgrader == kinds | {
+                "grade_id": f"check-{name}",
+                "grade": True,
+                "solution": False,
+                "locked": True,
+                "points": 1,
+            }
+
+
 def test_ruff_sees_what_stands_in_px_cells(tmp_path):
     cells = [nbformat.v4.new_code_cell("%%px\nimport ifog"), nbformat.v4.new_code_cell("%%px -t 0\nifog.rank( )\nundefined")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "bad.ipynb")

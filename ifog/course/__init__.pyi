@@ -6,3 +6,4 @@ from .figures import averaging as averaging
 from .figures import ink as ink
 from .figures import learning_the_bias as learning_the_bias
 from .figures import parking as parking
+from .predictions import predict as predict

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import difflib
 import html
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from typing import Any
 from ..errors import ArgumentError, IfogError
 from .exercise import Attempt, Exercise, Unanswered, Wrong, exercises
 
+GRADING = "IFOG_GRADING_SEED"
+"""The environment variable of those who grade: other instances than students have seen, and what is not right is an error."""
 _LIMIT = 10.0  # seconds that an answer may take
 _INSIST = 0.2  # seconds between two attempts to end it
 _LEAVE = 3.0  # seconds after which it is left alone
@@ -66,11 +69,24 @@ def _as_html(text: str) -> str:
     return "".join(f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts))
 
 
-def check(number: str, answer: Any = _MISSING, *, seed: int = 0, seconds: float = _LIMIT) -> Verdict:
+def check(number: str, answer: Any = _MISSING, *, seed: int | None = None, seconds: float = _LIMIT) -> Verdict:
     """Whether an answer to an exercise is right, tried on instances drawn from a seed. Give the function itself, not a call.
 
     Where the function lives on the engines, defined in a ``%%px`` cell, it is found by its name: ``check("0.2")``.
+
+    With the environment variable ``IFOG_GRADING_SEED`` the seed is that number, and an answer that is not right is an
+    AssertionError: so nbgrader, and whatever else runs notebooks, can grade with instances that nobody has seen.
     """
+    grading = os.environ.get(GRADING, "")
+    if grading and not grading.isdecimal():
+        raise ArgumentError(f"{GRADING}={grading!r}: a whole number, the seed of the instances to grade with")
+    verdict = _verdict(number, answer, int(grading or 0) if seed is None else seed, seconds)
+    if grading and not verdict:
+        raise AssertionError(repr(verdict))
+    return verdict
+
+
+def _verdict(number: str, answer: Any, seed: int, seconds: float) -> Verdict:
     known = exercises()
     if number not in known:
         near = difflib.get_close_matches(str(number), known, n=1)

@@ -140,13 +140,17 @@ class Attempt:
         found = self.as_array(value, (), said)
         return float(found)
 
-    def as_array(self, value: Any, shape: tuple[int, ...], said: str) -> Array:
-        """An array of numbers of this shape, or a `Wrong` that says what came instead."""
-        wanted = "a number" if shape == () else f"an array of the shape {shape}"
+    def there(self, value: Any, wanted: str, said: str) -> None:
+        """Refuse what is no answer yet, and what no `return` has given."""
         if value is ... or (isinstance(value, tuple | list) and any(part is ... for part in value)):
             raise Unanswered(f"not answered yet: replace the … in `{self.exercise.name}` by your answer")
         if value is None:
             raise Wrong(f"{said} gave None, and {wanted} is wanted", "does the function end with `return …`?")
+
+    def as_array(self, value: Any, shape: tuple[int, ...], said: str) -> Array:
+        """An array of numbers of this shape, or a `Wrong` that says what came instead."""
+        wanted = "a number" if shape == () else f"an array of the shape {shape}"
+        self.there(value, wanted, said)
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
         try:

@@ -101,6 +101,26 @@ def test_an_answer_that_does_not_end_is_wrong_and_is_ended():
     assert len(rounds) == count
 
 
+def test_whoever_grades_has_other_instances_and_an_error_for_what_is_not_right(monkeypatch):
+    def guessed(instances):
+        def ring_rho(n):
+            instances.append(n)
+            return answer("3.1", ANSWERS["3.1"].right)(n)
+
+        return ring_rho
+
+    seen, unseen = [], []
+    assert check("3.1", guessed(seen))
+    monkeypatch.setenv("IFOG_GRADING_SEED", "4711")
+    assert check("3.1", guessed(unseen))
+    assert seen != unseen
+    with pytest.raises(AssertionError, match=r"✗ 3\.1 ring_rho\(n\): .*\nHint: "):
+        check("3.1", lambda n: 1.0)
+    monkeypatch.setenv("IFOG_GRADING_SEED", "secret")
+    with pytest.raises(ArgumentError, match="IFOG_GRADING_SEED='secret': a whole number"):
+        check("3.1", guessed([]))
+
+
 # -------------------------------------------------------------------------------------------------------- on the engines
 @pytest.fixture
 def on_four(four):

@@ -85,14 +85,19 @@ def chromium(**options):
 class Notebook:
     """A notebook that is open in the browser."""
 
-    def __init__(self, page, address, path, cells, outputs=()):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, outputs=list(outputs)) for cell in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, path)
+    def __init__(self, page, address, path, cells=None, outputs=()):
+        if cells is not None:  # else it is there already
+            self.write(path, cells, outputs)
         self.page, self.address, self.path = page, address, path
         self.place = path.relative_to(next(folder for folder in path.parents if (folder / "lab.log").exists()))
         self.open()
         self.theme("Light")
+
+    @staticmethod
+    def write(path, cells, outputs):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, outputs=list(outputs)) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, path)
 
     def open(self):
         self.page.goto(f"{self.address}/doc/tree/{self.place}?reset")
@@ -109,6 +114,14 @@ class Notebook:
 
     def run_all(self):
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def run_cell(self, k):
+        """Run a cell, counted from 0, those of text too."""
+        self.page.evaluate(
+            """async (k) => {
+                jupyterapp.shell.currentWidget.content.activeCellIndex = k;
+                await jupyterapp.commands.execute('notebook:run-cell');
+            }""", k)  # fmt: skip
 
     def save(self):
         self.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")

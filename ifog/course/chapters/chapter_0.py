@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -9,24 +11,30 @@ from ..engines import Engines
 from ..exercise import Attempt, Wrong, exercise
 
 
-@exercise("0.1", "odd", "the set of the odd ranks")
+@exercise("0.1", "odd(ranks)", "the set of those ranks that are odd")
 def odd(attempt: Attempt) -> str:
-    """Whatever the number of engines."""
-    given = attempt.answer
-    if isinstance(given, list | tuple):
-        raise Wrong(f"{given!r:.60} is a {type(given).__name__}, and a set is wanted", "braces make a set: `{… for … in …}`")
-    if not isinstance(given, set) or not all(isinstance(rank, int) for rank in given):
-        raise Wrong(
-            f"{given!r:.60} is no set of ranks", "a set of numbers, such as `{5, 7}`: `{rank for rank in everybody if …}`"
+    """For all ranks of a few clusters, and for some of the ranks of a large one."""
+    large = sorted(attempt.some(range(100), 20))
+    for ranks in (list(range(attempt.random.integers(4, 9))), [0], large):
+        given, called = attempt.call(list(ranks)), attempt.called(ranks)
+        attempt.there(given, "a set", called)
+        if not isinstance(given, set):
+            came = f"an array of the shape {given.shape}" if isinstance(given, np.ndarray) else f"{given!r:.60}"
+            raise Wrong(f"{called} gave {came}, and a set is wanted", "braces make a set: `{… for … in …}`")
+        right = {rank for rank in ranks if rank % 2}
+        strange, even, missing = given - set(ranks), given - right, right - given
+        attempt.expect(
+            not strange,
+            f"{called} has {_one(strange)} in it, which is none of the ranks",
+            "go through the ranks that are given: on another day there are other ones",
         )
-    attempt.expect(given, "the set is empty", "ranks are counted from 0, so rank 1 is the first odd one")
-    even = sorted(rank for rank in given if rank % 2 == 0)
-    attempt.expect(
-        not even, f"rank {even[0] if even else ''} is not odd", "`rank % 2` is 1 for odd numbers, and 0 for even ones"
-    )
-    missing = sorted(set(range(1, max(given), 2)) - given)
-    attempt.expect(not missing, f"rank {missing[0] if missing else ''} is missing", "look at all ranks, from 0 on")
-    return f"{len(given)} of {max(given) + 1} engines or one more"
+        attempt.expect(not even, f"{called} has {_one(even)} in it", "`rank % 2` is 1 for odd numbers, and 0 for even ones")
+        attempt.expect(not missing, f"{called} lacks {_one(missing)}", "look at all the ranks that are given, from 0 on")
+    return "right for all ranks of a cluster, for one rank alone, and for twenty ranks of a hundred"
+
+
+def _one(ranks: set[Any]) -> str:
+    return f"{min(ranks, key=str)!r:.20}" if ranks else ""
 
 
 @exercise("0.2", "report(x)", "on the engines: the mean of all x, without a rank that waits for ever", on_engines=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ... import topology as t
 from ..engines import Engines
 from ..exercise import Attempt, exercise
-from .quadratics import Gradient, draw
+from .quadratics import Gradient, Quadratics, draw
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,43 @@ def _crossing(before: Array, mix: Array, H: Array) -> float:
     return low
 
 
-@exercise("7.4", "step(x, gradient, lr)", "on the engines: one iteration of x ← W x − α ∇f(x)", on_engines=True)
+@exercise("7.4", "alike(H, c)", "other objectives with the same optimum, on which descent has no bias")
+def alike(attempt: Attempt) -> str:
+    """The same curvatures, and an optimum in common: nothing pulls a node away from it, on any graph."""
+    said = []
+    for n, d in ((6, 2), (8, 3)):
+        q = draw(attempt.random, n, d)
+        got = Quadratics(q.H, attempt.array(q.H, q.c, shape=(n, d)))
+        W, lr = t.ring(n).W, 0.05
+        here = f"for {n} nodes in {d} dimensions"
+        bias = float(np.abs(got.parking(W, lr) - got.optimum).max())
+        hints = {
+            "with the same c everywhere the slopes are equal at 0 alone: the H_i differ, so the lowest points do too": q.c.mean(
+                0
+            )[None].repeat(n, 0),
+            "these are the same objectives as before": q.c,
+            "that is the optimum itself. A slope H_i x − c_i is zero there if c_i is what?": q.optimum[None].repeat(n, 0),
+        }
+        attempt.expect(
+            bias < 1e-9,
+            f"{here}, descent parks {bias:.2g} beside the optimum",
+            next(
+                (hint for hint, wrong in hints.items() if np.allclose(got.c, wrong)),
+                "at x*, the slope of each single node must be zero",
+            ),
+        )
+        moved = float(np.abs(got.optimum - q.optimum).max())
+        attempt.expect(
+            moved < 1e-9,
+            f"{here}, there is no bias, but the optimum is another one, {moved:.2g} away",
+            "first the optimum of all, from Σ H_i and Σ c_i. Then for each node the c_i that has its lowest point there",
+        )
+        before = float(np.abs(q.parking(W, lr) - q.optimum).max())
+        said.append(f"{before:.2f} → {max(bias, 1e-16):.0e}")
+    return f"the farthest node from the optimum, on two rings: {' and '.join(said)}. The graph is still the same"
+
+
+@exercise("7.5", "step(x, gradient, lr)", "on the engines: one iteration of x ← W x − α ∇f(x)", on_engines=True)
 def step(attempt: Engines) -> str:
     """Audited: one averaging with neighbours, d numbers."""
     n, d, lr = attempt.n, 3, 0.1

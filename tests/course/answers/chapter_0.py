@@ -3,19 +3,30 @@ import torch
 
 import ifog
 
-everybody = [0, 1, 2, 3]
 
 # %% 0.1
-odd = {rank for rank in everybody if rank % 2}
+def odd(ranks):
+    return {rank for rank in ranks if rank % 2}
+
 
 # %% 0.1 trap: braces make a set
-odd = [rank for rank in everybody if rank % 2]
+def odd(ranks):
+    return [rank for rank in ranks if rank % 2]
+
 
 # %% 0.1 trap: 1 for odd numbers
-odd = {rank for rank in everybody if rank % 2 == 0}
+def odd(ranks):
+    return {rank for rank in ranks if rank % 2 == 0}
 
-# %% 0.1 trap: from 0 on
-odd = {3}
+
+# %% 0.1 trap: go through the ranks that are given
+def odd(ranks):
+    return {1, 3}
+
+
+# %% 0.1 trap: look at all the ranks
+def odd(ranks):
+    return {max((rank for rank in ranks if rank % 2), default=0)} - {0}
 
 
 # %% 0.2

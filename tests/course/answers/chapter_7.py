@@ -80,31 +80,56 @@ def largest_steps(W, H):
 
 
 # %% 7.4
+def alike(H, c):
+    return H @ np.linalg.solve(H.sum(0), c.sum(0))
+
+
+# %% 7.4 trap: the H_i differ
+def alike(H, c):
+    return c.mean(0).repeat(len(c)).reshape(c.shape[1], len(c)).T
+
+
+# %% 7.4 trap: the same objectives as before
+def alike(H, c):
+    return c
+
+
+# %% 7.4 trap: that is the optimum itself
+def alike(H, c):
+    return np.tile(np.linalg.solve(H.sum(0), c.sum(0)), (len(c), 1))
+
+
+# %% 7.4 trap: first the optimum of all
+def alike(H, c):
+    return np.zeros_like(c)
+
+
+# %% 7.5
 def step(x, gradient, lr):
     return ifog.neighbor_allreduce(x) - lr * gradient(x)
 
 
-# %% 7.4 trap: adapt then combine
+# %% 7.5 trap: adapt then combine
 def step(x, gradient, lr):
     return ifog.neighbor_allreduce(x - lr * gradient(x))
 
 
-# %% 7.4 trap: taken at x itself
+# %% 7.5 trap: taken at x itself
 def step(x, gradient, lr):
     mixed = ifog.neighbor_allreduce(x)
     return mixed - lr * gradient(mixed)
 
 
-# %% 7.4 trap: alone
+# %% 7.5 trap: alone
 def step(x, gradient, lr):
     return x - lr * gradient(x)
 
 
-# %% 7.4 trap: only the neighbours
+# %% 7.5 trap: only the neighbours
 def step(x, gradient, lr):
     return ifog.allreduce(x) - lr * gradient(x)
 
 
-# %% 7.4 trap: minus the gradient
+# %% 7.5 trap: minus the gradient
 def step(x, gradient, lr):
     return ifog.neighbor_allreduce(x) + lr * gradient(x)
