@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..errors import IfogError, ProblemError
+from .. import arguments
+from ..errors import ProblemError
 
-
-def whole(name: str, value: Any, *, minimum: int = 0, maximum: int | None = None, error: type[IfogError] = ProblemError) -> int:
-    """The value as an int in a range."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise error(f"{name}={value!r}: {name} must be a whole number, at least {minimum}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        upto = "" if maximum is None else f" and at most {maximum}"
-        raise error(f"{name}={number}: {name} must be at least {minimum}{upto}")
-    return number
+whole = partial(arguments.whole, minimum=0, error=ProblemError)
+"""The value as an int in a range."""
 
 
 def real(name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, infinite: bool = False) -> float:

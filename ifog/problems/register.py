@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from ..arguments import bind, label, no_such
 from ..errors import ProblemError
 from .arguments import whole
 from .contract import Problem
@@ -28,14 +29,9 @@ def problem(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int,
     @functools.wraps(make)
     def checked(n: int, *args: P.args, **options: P.kwargs) -> S:
         n = whole("n", n, minimum=1)
-        try:
-            bound = signature.bind(n, *args, **options)
-        except TypeError as error:
-            call = str(signature.replace(return_annotation=signature.empty)).replace("'", "")
-            raise TypeError(f"{make.__name__}: {error}; it is {make.__name__}{call}") from None
-        bound.apply_defaults()
+        bound = bind(make.__name__, signature, n, args, options)
         made = make(*bound.args, **bound.kwargs)
-        made.name, made.label, made.parameters = make.__name__, _label(make.__name__, n, bound), dict(bound.arguments)
+        made.name, made.label, made.parameters = make.__name__, label(make.__name__, n, bound), dict(bound.arguments)
         return made
 
     known = _PROBLEMS.get(make.__name__)
@@ -48,13 +44,6 @@ def problem(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int,
     return cast("Callable[Concatenate[int, P], S]", checked)
 
 
-def _label(name: str, n: int, call: inspect.BoundArguments) -> str:
-    """The call as one would type it, without the options that are at their defaults."""
-    defaults = call.signature.parameters
-    chosen = [f"{key}={value!r}" for key, value in call.arguments.items() if key != "n" and value != defaults[key].default]
-    return f"{name}({', '.join([str(n), *chosen])})"
-
-
 def all() -> dict[str, Callable[..., Problem]]:  # noqa: A001
     """Every problem that can be made from n alone, by name."""
     return dict(_PROBLEMS)
@@ -63,9 +52,5 @@ def all() -> dict[str, Callable[..., Problem]]:  # noqa: A001
 def make(name: str, n: int, **options: Any) -> Problem:
     """The problem given by its name, as in ``make("least_squares", 16)``."""
     if name not in _PROBLEMS:
-        import difflib
-
-        near = difflib.get_close_matches(str(name), _PROBLEMS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ProblemError(f"there is no problem {name!r}: {hint}the problems are {', '.join(_PROBLEMS)}")
+        raise ProblemError(no_such("problem", name, _PROBLEMS, "problems"))
     return _PROBLEMS[name](n, **options)

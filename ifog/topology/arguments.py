@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import math
-import operator
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .. import arguments
 from ..errors import IfogWarning, TopologyError, TopologyWarning
 
-
-def whole(name: str, value: Any, *, minimum: int, maximum: int | None = None) -> int:
-    """The value as an int in a range."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TopologyError(f"{name}={value!r}: {name} must be a whole number, at least {minimum}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        upto = "" if maximum is None else f" and at most {maximum}"
-        raise TopologyError(f"{name}={number}: {name} must be at least {minimum}{upto}")
-    return number
+whole = partial(arguments.whole, error=TopologyError)
+"""The value as an int in a range."""
 
 
 def real(name: str, value: Any, meaning: str, *, above: float | None = None, at_least: float = -math.inf) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from ..arguments import bind, label, no_such
 from ..errors import TopologyError
 from .arguments import whole
 from .graph import Schedule, Topology
@@ -33,15 +34,10 @@ def family(make: Callable[Concatenate[int, P], S]) -> Callable[Concatenate[int, 
     @functools.wraps(make)
     def checked(n: int, *args: P.args, **options: P.kwargs) -> S:
         n = whole("n", n, minimum=1, maximum=MOST_NODES)
-        try:
-            bound = signature.bind(n, *args, **options)
-        except TypeError as error:
-            call = str(signature.replace(return_annotation=signature.empty)).replace("'", "")
-            raise TypeError(f"{make.__name__}: {error}; it is {make.__name__}{call}") from None
-        bound.apply_defaults()
+        bound = bind(make.__name__, signature, n, args, options)
         bound.arguments.update({key: _plain(value) for key, value in bound.arguments.items()})
         made = single() if n == 1 else make(*bound.args, **bound.kwargs)
-        return cast(S, made._renamed(make.__name__, _label(make.__name__, n, bound), bound.arguments))
+        return cast(S, made._renamed(make.__name__, label(make.__name__, n, bound), bound.arguments))
 
     _FAMILIES[make.__name__] = checked
     return cast("Callable[Concatenate[int, P], S]", checked)
@@ -54,13 +50,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _label(name: str, n: int, call: inspect.BoundArguments) -> str:
-    """The call as one would type it, without the options that are at their defaults."""
-    defaults = call.signature.parameters
-    chosen = [f"{key}={value!r}" for key, value in call.arguments.items() if key != "n" and value != defaults[key].default]
-    return f"{name}({', '.join([str(n), *chosen])})"
-
-
 def families() -> dict[str, Family]:
     """Every family, by name."""
     return dict(_FAMILIES)
@@ -69,11 +58,7 @@ def families() -> dict[str, Family]:
 def make(name: str, n: int, **options: Any) -> Schedule:
     """The member of a family given by its name, as in ``make("ring", 8)``."""
     if name not in _FAMILIES:
-        import difflib
-
-        near = difflib.get_close_matches(str(name), _FAMILIES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise TopologyError(f"there is no topology {name!r}: {hint}the families are {', '.join(_FAMILIES)}")
+        raise TopologyError(no_such("topology", name, _FAMILIES, "families"))
     return _FAMILIES[name](n, **options)
 
 
