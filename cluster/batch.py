@@ -31,40 +31,52 @@ def run(words: Sequence[str], plan: Plan, *, tagged: bool = True) -> int:
     environment = mpi.environment() | plan.variables()
     if not tagged:
         return subprocess.run(command, env=environment, check=False).returncode
-    faults: list[tuple[int, str]] = []
-    tracebacks: dict[int, bool] = {}
+    heard = Heard()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                tag = _TAG.match(line)
-                if tag is None:
-                    _put(line)
-                    continue
-                rank, text = int(tag[1]), line[tag.end() :]
-                _put(f"{_colour(rank)}[{rank}]{_colour(None)} {text}")
-                if text.startswith("Traceback (most recent call last)"):
-                    tracebacks[rank] = True
-                elif tracebacks.get(rank) and not text[:1].isspace():  # its last line, which names the error
-                    tracebacks[rank] = False
-                    faults.append((rank, text.strip()))
-        except KeyboardInterrupt:
-            pass  # the launcher, in the same terminal, has heard it too
+        while True:
+            try:
+                for line in process.stdout:
+                    heard.take(line)
+                break
+            except KeyboardInterrupt:
+                pass  # the launcher, in the same terminal, has heard it too; until it ends, the ranks may say more
         code = process.wait()
     if code:
-        _explain(faults, code)
+        sys.stderr.write(f"\nifog run: {heard.explain(code)}\n")
     return code if code >= 0 else 128 - code
 
 
-def _explain(faults: Sequence[tuple[int, str]], code: int) -> None:
-    own = [fault for fault in faults if "PeerFailed" not in fault[1].partition(":")[0]]
-    if own:
-        rank, said = own[0]
-        sys.stderr.write(f"\nifog run: rank {rank} failed first: {said} (exit code {code})\n")
-    else:
-        sys.stderr.write(f"\nifog run: the ranks ended with exit code {code}\n")
+class Heard:
+    """What the ranks say: shown, each line with its rank, and the errors among it remembered."""
+
+    def __init__(self) -> None:
+        self._faults: list[tuple[int, str]] = []
+        self._within: dict[int, bool] = {}  # by rank, whether a traceback has begun
+
+    def take(self, line: str) -> None:
+        """One more line."""
+        tag = _TAG.match(line)
+        if tag is None:
+            _put(line)
+            return
+        rank, text = int(tag[1]), line[tag.end() :]
+        _put(f"{_colour(rank)}[{rank}]{_colour(None)} {text}")
+        if text.startswith("Traceback (most recent call last)"):
+            self._within[rank] = True
+        elif self._within.get(rank) and not text[:1].isspace():  # its last line, which names the error
+            self._within[rank] = False
+            self._faults.append((rank, text.strip()))
+
+    def explain(self, code: int) -> str:
+        """The error that explains the rest."""
+        own = [fault for fault in self._faults if "PeerFailed" not in fault[1].partition(":")[0]]
+        if own:
+            rank, said = own[0]
+            return f"rank {rank} failed first: {said} (exit code {code})"
+        return f"the ranks ended with exit code {code}"
 
 
 def _put(text: str) -> None:

@@ -1,5 +1,6 @@
 """The command `ifog`, as it is typed: what it starts, what it says, and that nothing of it is left."""
 
+import contextlib
 import json
 import os
 import re
@@ -295,6 +296,25 @@ def test_run_names_the_rank_that_failed_first(script):
     assert ran.stderr.strip().endswith("rank 1 failed first: ValueError: my fault (exit code 1)")
     assert "[1]   File " in ran.stdout
     assert "runpy" not in ran.stdout
+
+
+@slow
+def test_run_is_told_to_the_end_after_ctrl_c(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\ntry:\n    print('there')\n    time.sleep(100)\nexcept KeyboardInterrupt:\n"
+        "    print('x' * 200_000)\n    print('the end')\n"
+    )
+    words = [sys.executable, "-m", "ifog.cluster.command", "run", "-np", "2", str(script)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as ran:
+        try:
+            assert {ran.stdout.readline() for _ in range(2)} == {"[0] there\n", "[1] there\n"}
+            os.killpg(ran.pid, signal.SIGINT)
+            said, _ = ran.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(ran.pid, signal.SIGKILL)
+    assert {"[0] the end", "[1] the end"} <= set(said.splitlines())
 
 
 @slow
