@@ -53,7 +53,7 @@ class Cell:
         self.cluster, self.ranks, self.viewer = cluster, list(ranks), viewer
         self.began = time.monotonic()
         whom = self.ranks[0] if len(self.ranks) == 1 else self.ranks  # ipyparallel does not split a list of one
-        self.result = cluster.client[whom].execute(code, silent=False, block=False)
+        self.result = cluster[whom].execute(code, silent=False, block=False)
         self.parts = dict(zip(self.ranks, self.result.split(), strict=True))
         self._asked, self._doing = self.began, ""
         self._looked = self.began

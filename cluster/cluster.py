@@ -238,6 +238,7 @@ class Cluster:
 
     def interrupt(self, ranks: Sequence[int] | None = None, timeout: float = 1.0) -> dict[int, bool]:
         """Interrupt the cells that run on the engines. Per rank: whether one ran. A rank that cannot answer is missing."""
+        self._expect_all()
         return self.wire.ask(range(len(self)) if ranks is None else ranks, "ifog.engine.status:interrupt", timeout=timeout)
 
     def trouble(self) -> str | None:
@@ -261,7 +262,10 @@ class Cluster:
         """The line for questions, and for what the engines publish."""
         said = self._connected()
         if self._wire is None:
-            self._wire = Wire(self.home.client_file)
+            try:
+                self._wire = Wire(self.home.client_file)
+            except (OSError, ValueError) as error:  # not there yet, or not whole
+                raise SetupError(f"the controller of {self.home.name!r} is just starting: try again in a moment") from error
         if said["world"] != self._world:  # the ranks are others now, and the line knows those of before
             self._wire.engines, self._world = {}, said["world"]
         return self._wire
@@ -279,12 +283,19 @@ class Cluster:
     @property
     def view(self) -> DirectView:
         """All engines, in the order of their ranks."""
-        view: DirectView = self.client[:]
-        return view
+        return self[:]
 
     def __getitem__(self, which: Any) -> DirectView:
+        self._expect_all()
         view: DirectView = self.client[which]
         return view
+
+    def _expect_all(self) -> None:
+        """Refuse to go on with some of the engines, while they come."""
+        said = self.said()
+        if said.get("phase") in ("starting", "restarting"):
+            there = f"{said['registered']} of {said['plan']['n']}"
+            raise EnginesLost(f"the engines are starting, {there} are there: try again in a moment")
 
     def _connected(self) -> dict[str, Any]:
         """What the manager says. Whoever starts the controller again has all that were connected to it connect anew."""

@@ -1,0 +1,41 @@
+"""What follows from the files of a cluster and their lock, where there are no engines."""
+
+import pytest
+
+from ifog.cluster import Cluster
+from ifog.cluster.cells import Cell
+from ifog.cluster.cluster import EnginesLost
+from ifog.cluster.home import Home
+from ifog.errors import SetupError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The place of a cluster, where nothing is yet."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    made = Home()
+    made.make()
+    return made
+
+
+def said(phase, **more):
+    """What the manager of two engines says."""
+    plan = Cluster(2).plan.to_json()
+    return {"plan": plan, "phase": phase, "registered": 1, "world": 0, "trouble": None, "engines": [], "mpi": "MPICH"} | more
+
+
+@pytest.mark.parametrize("phase", ["starting", "restarting"])
+def test_nothing_is_sent_to_some_of_the_engines_while_the_others_come(home, phase):
+    with home.hold():
+        home.write(said(phase))
+        cluster = Cluster.of(home)
+        for ask in (lambda: cluster[:], cluster.interrupt, lambda: cluster.submit({}), lambda: Cell(cluster, "1", [0], None)):
+            with pytest.raises(EnginesLost, match="are starting, 1 of 2 are there: try again"):
+                ask()
+
+
+def test_a_controller_that_is_just_starting_is_no_missing_file(home):
+    with home.hold():
+        home.write(said("starting"))
+        with pytest.raises(SetupError, match="just starting: try again"):
+            _ = Cluster.of(home).wire
