@@ -216,8 +216,8 @@ class Cluster:
                     return dict(json.loads(answer.readline() or "{}"))
             except TimeoutError:
                 raise SetupError(
-                    f"the manager of {self.home.name!r} has not answered for {timeout:g} s: `ifog stop{self.home.options}` and "
-                    "start again"
+                    f"the manager of {self.home.name!r} has not answered for {timeout:g} s: `ifog stop{self.home.options} "
+                    "--force` and start again"
                 ) from None
             except OSError:  # it has just ended
                 return {}

@@ -1,5 +1,7 @@
 """What follows from the files of a cluster and their lock, where there are no engines."""
 
+import socket
+
 import pytest
 
 from ifog.cluster import Cluster
@@ -39,3 +41,14 @@ def test_a_controller_that_is_just_starting_is_no_missing_file(home):
         home.write(said("starting"))
         with pytest.raises(SetupError, match="just starting: try again"):
             _ = Cluster.of(home).wire
+
+
+def test_a_manager_that_does_not_answer_is_ended_by_force(home, tmp_path):
+    deaf = tmp_path / "deaf"
+    with home.hold(), socket.socket(socket.AF_UNIX) as line:
+        line.bind(str(deaf))
+        line.listen()
+        plan = Cluster(2, timeout=-29.9).plan.to_json()  # a restart may take 30 s longer
+        home.write(said("running", socket=str(deaf), plan=plan))
+        with pytest.raises(SetupError, match=r"has not answered .*`ifog stop --force`"):
+            Cluster.of(home).restart()
