@@ -53,7 +53,7 @@ class Heard:
     """What the ranks say: shown, each line with its rank, and the errors among it remembered."""
 
     def __init__(self) -> None:
-        self._faults: list[tuple[int, str]] = []
+        self._faults: dict[int, str] = {}  # of each rank its last, in the order in which they came
         self._within: dict[int, bool] = {}  # by rank, whether a traceback has begun
 
     def take(self, line: str) -> None:
@@ -68,11 +68,12 @@ class Heard:
             self._within[rank] = True
         elif self._within.get(rank) and not text[:1].isspace():  # its last line, which names the error
             self._within[rank] = False
-            self._faults.append((rank, text.strip()))
+            self._faults.pop(rank, None)  # a cause of this one, or handled: the rank went on
+            self._faults[rank] = text.strip()
 
     def explain(self, code: int) -> str:
         """The error that explains the rest."""
-        own = [fault for fault in self._faults if "PeerFailed" not in fault[1].partition(":")[0]]
+        own = [fault for fault in self._faults.items() if "PeerFailed" not in fault[1].partition(":")[0]]
         if own:
             rank, said = own[0]
             return f"rank {rank} failed first: {said} (exit code {code})"

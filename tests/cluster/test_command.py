@@ -18,6 +18,7 @@ from engines_and_notebooks import command, processes, until
 
 import ifog
 from ifog.cluster import Cluster, connect
+from ifog.cluster.batch import Heard
 from ifog.cluster.home import Home
 from ifog.errors import SetupError
 
@@ -296,6 +297,20 @@ def test_run_names_the_rank_that_failed_first(script):
     assert ran.stderr.strip().endswith("rank 1 failed first: ValueError: my fault (exit code 1)")
     assert "[1]   File " in ran.stdout
     assert "runpy" not in ran.stdout
+
+
+def test_of_a_rank_the_last_error_counts(capsys):
+    heard = Heard()
+    for line in (
+        *("[2] Traceback (most recent call last):", "[2] ValueError: handled"),
+        *("[1] Traceback (most recent call last):", '[1]   File "a.py"', "[1] KeyError: 'cause'", "[1] "),
+        *("[1] During handling of the above exception, another exception occurred:", "[1] "),
+        *("[1] Traceback (most recent call last):", "[1] RuntimeError: the end"),
+        *("[0] Traceback (most recent call last):", "[0] ifog.errors.PeerFailed: rank 1 has failed"),
+        *("[2] Traceback (most recent call last):", "[2] OSError: later"),
+    ):
+        heard.take(f"{line}\n")
+    assert heard.explain(1) == "rank 1 failed first: RuntimeError: the end (exit code 1)"
 
 
 @slow
