@@ -105,6 +105,8 @@ class Cluster:
     def of(cls, home: Home) -> Cluster:
         """A cluster that runs already."""
         said = home.read() or {}
+        if "plan" not in said:
+            raise SetupError(f"the cluster {home.name!r} is just starting or ending: try again in a moment")
         found = cls.__new__(cls)
         found.plan = Plan.from_json({**said["plan"], "env": {}})
         found.home = home

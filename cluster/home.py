@@ -21,6 +21,7 @@ from ..errors import SetupError
 
 PROFILE = "ifog"
 _ROOM = 2**14  # bytes: so much of the disk is taken from the beginning, and again when that is not enough
+_GLANCE = 0.2  # seconds: those who only look whether a manager lives hold its lock, too, for an instant
 LEAST_SHARED = 64 * 2**20
 """Bytes in /dev/shm: MPICH takes some 10 MB for 8 ranks."""
 COMPLAINT = "there is no cluster: "
@@ -158,12 +159,17 @@ class Home:
             file = self._lock.open("a")
         except OSError as error:
             raise self.unwritable(error) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+        deadline = time.monotonic() + _GLANCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    file.close()
+                    return None
+                time.sleep(0.01)
+            else:
+                return file
 
     @property
     def held(self) -> bool:

@@ -1,6 +1,8 @@
 """What follows from the files of a cluster and their lock, where there are no engines."""
 
+import fcntl
 import socket
+import threading
 
 import pytest
 
@@ -52,3 +54,18 @@ def test_a_manager_that_does_not_answer_is_ended_by_force(home, tmp_path):
         home.write(said("running", socket=str(deaf), plan=plan))
         with pytest.raises(SetupError, match=r"has not answered .*`ifog stop --force`"):
             Cluster.of(home).restart()
+
+
+def test_who_only_looks_keeps_no_manager_away(home, monkeypatch):
+    monkeypatch.setattr("ifog.cluster.home._GLANCE", 10.0)  # this machine may be busy
+    home.hold().close()
+    with home._lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with home.hold():
+            assert home.held
+
+
+def test_a_manager_that_has_said_nothing_yet_is_just_starting(home):
+    with home.hold(), pytest.raises(SetupError, match="'ifog' is just starting or ending: try again"):
+        Cluster.of(home)
