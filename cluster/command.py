@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import IfogError
+from ..errors import IfogError, SetupError
 from .home import PROFILE, Home, homes, running
 
 if TYPE_CHECKING:
@@ -295,38 +296,40 @@ def _restart(asked: Any) -> int:
 def _status(asked: Any) -> int:
     from .cluster import Cluster
 
-    if asked.profile is None and asked.cluster_id is None:
-        found = [Cluster.of(home) for home in running()]
-    else:
-        found = [_connected(asked)]
+    unnamed = asked.profile is None and asked.cluster_id is None
+    found = {cluster.home: cluster for cluster in ([] if unnamed else [_connected(asked)])}
+
+    def look() -> list[Cluster]:
+        for home in running() if unnamed else ():
+            if home not in found:
+                with contextlib.suppress(SetupError):  # it is just ending
+                    found[home] = Cluster.of(home)
+        return list(found.values())
+
     if asked.json:
-        print(json.dumps([{"name": cluster.home.name, **cluster.status()} for cluster in found]))  # noqa: T201
+        print(json.dumps([{"name": cluster.home.name, **cluster.status()} for cluster in look()]))  # noqa: T201
         return 0
-    console = _console()
+    console, nothing = _console(), "no cluster is running: `ifog start -np 4` starts one"
     if not asked.watch:
-        for cluster in found:
-            _show(console, cluster)
+        for part in [part for cluster in look() for part in _pictured(cluster)] or [nothing]:
+            console.print(part)
     else:
         from rich.console import Group
         from rich.live import Live
 
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(Group(*(part for cluster in found for part in _pictured(cluster))), refresh=True)
+                parts = [part for cluster in look() for part in _pictured(cluster)]
+                live.update(Group(*(parts or [nothing])), refresh=True)
                 time.sleep(0.5)
-    if not found:
-        console.print("no cluster is running: `ifog start -np 4` starts one")
-    for cluster in found:
+    for cluster in found.values():
         cluster.close()
     return 0
 
 
-def _show(console: Console, cluster: Cluster) -> None:
-    for part in _pictured(cluster):
-        console.print(part)
-
-
 def _pictured(cluster: Cluster) -> list[Any]:
+    from rich.markup import escape
+
     said = cluster.status()
     if not said:
         return [f"{cluster.home.name}: has ended"]
@@ -335,7 +338,7 @@ def _pictured(cluster: Cluster) -> list[Any]:
     if said["phase"] == "running":
         parts.append(_table(said, ("rank", "host", "pid", "gpu", "memory", "state", "doing", "error")))
     if said["trouble"]:
-        parts.append(f"[red]{said['trouble']}[/]; `ifog restart{cluster.home.options}` starts them again")
+        parts.append(f"[red]{escape(said['trouble'])}[/]; `ifog restart{cluster.home.options}` starts them again")
     return parts
 
 
@@ -396,6 +399,8 @@ def _logs(asked: Any) -> int:
             elif not line and not asked.follow:
                 return 0
             elif not line:
+                if os.fstat(file.fileno()).st_size < os.lseek(file.fileno(), 0, os.SEEK_CUR):
+                    file.seek(0)  # a restart has begun it anew
                 time.sleep(0.1)
 
 

@@ -2,11 +2,14 @@
 
 import fcntl
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
+from engines_and_notebooks import until
 
-from ifog.cluster import Cluster
+from ifog.cluster import Cluster, command
 from ifog.cluster.cells import Cell
 from ifog.cluster.cluster import EnginesLost
 from ifog.cluster.home import Home
@@ -69,3 +72,43 @@ def test_who_only_looks_keeps_no_manager_away(home, monkeypatch):
 def test_a_manager_that_has_said_nothing_yet_is_just_starting(home):
     with home.hold(), pytest.raises(SetupError, match="'ifog' is just starting or ending: try again"):
         Cluster.of(home)
+
+
+def test_status_that_is_watched_shows_who_comes(home, monkeypatch, capsys):
+    pauses, lock = [], []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) > 1:
+            raise KeyboardInterrupt
+        lock.append(home.hold())
+        home.write(said("starting"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command.time, "sleep", pause)
+        assert command.main(["status", "--watch"]) == 130
+    lock[0].close()
+    assert "ifog: 2 engines, starting" in capsys.readouterr().out
+
+
+def test_trouble_is_shown_as_it_was_said(home, capsys):
+    with home.hold():
+        home.write(said("broken", trouble="rank 1 [bold] said [/nothing]"))
+        assert command.main(["status"]) == 0
+    assert "rank 1 [bold] said [/nothing]; `ifog restart`" in capsys.readouterr().out
+
+
+def test_a_log_that_is_followed_goes_on_after_a_restart(home, tmp_path):
+    home.engine_log.write_text("[0] before, at length\n")
+    shown = tmp_path / "shown"
+    with shown.open("w") as file:
+        words = [sys.executable, "-m", "ifog.cluster.command", "logs", "-f"]
+        following = subprocess.Popen(words, stdout=file)
+    try:
+        until(lambda: "before" in shown.read_text())
+        home.new_engine_log().write_text("[0] after\n")
+        until(lambda: "after" in shown.read_text(), 10)
+    finally:
+        following.kill()
+        following.wait()
+    assert [line for line in shown.read_text().splitlines() if line.strip()] == ["[0] before, at length", "[0] after"]
