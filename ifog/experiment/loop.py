@@ -241,8 +241,8 @@ class _Values:
         for name, value in values.items():
             if name in ("iteration", "seconds"):
                 raise ArgumentError(f"record({name}=…): {name} is recorded anyway; choose another name")
-            # kept as it is: to ask a tensor for its number may have to wait for a device
-            row[name] = value.detach() if isinstance(value, torch.Tensor) else value
+            # a copy: it may be written over before the beat; and no number yet: for that one may have to wait for a device
+            row[name] = value.detach().clone() if isinstance(value, torch.Tensor) else _number(name, value)
 
     def beat(self, *, to_the_end: bool = False) -> list[Rows]:
         rows = self._travelling.beat(to_the_end=to_the_end)

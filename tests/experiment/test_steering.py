@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -268,6 +269,15 @@ def test_a_loop_is_recorded_and_shows_its_last_numbers():
     assert loop.run.status == "done"
     assert len(loop) == 100
     assert "mine: done" in repr(loop.run)
+
+
+def test_a_loop_records_what_is_there_then_also_where_it_is_written_over_later():
+    x, y = torch.zeros(1), np.zeros(())
+    for _ in (loop := ifog.loop(200)):
+        x += 1
+        y += 1
+        loop.record(x=x[0], y=y)
+    assert loop.run.history["x"].tolist() == loop.run.history["y"].tolist() == list(range(1, 201))
 
 
 def test_a_loop_follows_what_others_ask_of_its_run():
