@@ -121,7 +121,9 @@ class Records:
         self._watched, self._show = watched, show  # whether somebody watches: the same on every rank
         self._kept: list[_Snapshot] = []
         self._gradients: list[torch.Tensor | None] = []
-        self._most = math.inf if at_the_end else _AT_ONCE / (steps.net.n * steps.problem.d)  # the same on every rank
+        net, d = steps.net, steps.problem.d  # both are the same on every rank, as they begin the same sums
+        self._most = math.inf if at_the_end else _AT_ONCE / (net.n * d)
+        self._share = max(1, _AT_ONCE // (-(-net.n // crew.size) * d))  # by the largest slice
         self._condensing = Travelling[_Condensed](crew)
         self._condensed: list[_Condensed] = []
         self._travelling = Travelling[Rows](crew)
@@ -175,9 +177,8 @@ class Records:
         self._condensed += self._condensing.beat(to_the_end=to_the_end)
         kept, gradients = self._kept, self._gradients
         self._kept, self._gradients = [], []
-        share = max(1, _AT_ONCE // max(1, self._steps.x.numel()))
-        for i in range(0, len(kept), share):
-            self._condensing.begin(self._near(kept[i : i + share], gradients[i : i + share]))
+        for i in range(0, len(kept), self._share):
+            self._condensing.begin(self._near(kept[i : i + self._share], gradients[i : i + self._share]))
         if to_the_end or self._crew.size == 1:
             self._condensed += self._condensing.beat(to_the_end=True)
 

@@ -164,6 +164,14 @@ def a_run_in_which_nobody_waits_is_measured_at_the_end():
         assert "begin another run with start=" in str(error)
 
 
+def a_run_in_which_nobody_waits_is_measured_on_slices_of_unequal_length():
+    centres = torch.arange(ifog.size() + 1.0, dtype=torch.float64)[:, None]
+    own = from_function(lambda x, c: ((x - c) ** 2).sum() / 2, centres, d=3000)  # some snapshots at once, and not all
+    run = ifog.run("ad_psgd", own, topology="ring", steps=20, lr=0.1)
+    assert run.history["iteration"].tolist() == list(range(21))
+    assert agreed(run.history["disagreement"].tolist())
+
+
 def what_differs_between_the_ranks_is_named():
     generator = torch.Generator().manual_seed(ifog.rank())
     data = torch.randn(4, 2, generator=generator)
