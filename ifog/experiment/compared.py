@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArgumentError, Diverged
+from .crew import crew
 from .drive import run as run_one
 from .live import Run, runs
 
@@ -45,9 +46,9 @@ class Comparison:
         return self.runs[i]
 
     def wait(self) -> Comparison:
-        """Wait until all have ended."""
+        """Wait until all have ended. Why one has failed is in the `table`."""
         for run in self.runs:
-            run.wait()
+            run._over.wait()
         return self
 
     @property
@@ -119,21 +120,28 @@ def compare(entries: Sequence[Run | str | tuple[Any, Any] | Mapping[str, Any]], 
 
 
 def _to_its_end(task: dict[str, Any]) -> Run:
-    """The run, also if it diverges: the others shall be compared all the same."""
+    """The run, also if it fails: the others shall be compared all the same.
+
+    On ranks, only if it diverges: any other error may be that of one rank, and ends what they do together.
+    """
     try:
         return run_one(**task)
-    except Diverged:
-        return runs[-1]
+    except Exception as error:
+        failed = next((run for run in reversed(runs) if run.error is error), None)
+        if failed is None or (crew().size > 1 and not isinstance(error, Diverged)):
+            raise
+        return failed
 
 
 def repeat(method: Any, problem: Any, *, seeds: Sequence[int], **arguments: Any) -> Comparison:
     """The same run with several seeds."""
     if "seed" in arguments:
         raise ArgumentError("seed: repeat takes seeds=[…], one for each run")
-    runs = [run_one(method, problem, seed=seed, **{"wait": True, **arguments}) for seed in seeds]
-    for run in runs:
-        run.name = f"{run.name}, seed {run.about['seed']}"
-    return Comparison(runs)
+    common = {"method": method, "problem": problem, "wait": True, **arguments}
+    repeated = [_to_its_end({**common, "seed": seed}) for seed in seeds]
+    for seed, run in zip(seeds, repeated, strict=True):
+        run.name = f"{run.name}, seed {seed}"
+    return Comparison(repeated)
 
 
 def figure(runs: Sequence[Run], *, y: str, x: str) -> Any:

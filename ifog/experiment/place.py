@@ -64,6 +64,7 @@ class Mirror(Run):
     def __init__(self, place: Place, task: Mapping[str, Any]) -> None:
         super().__init__(str(task.get("name") or getattr(task["method"], "name", task["method"])), task["steps"])
         self._place = place
+        self._called = self.name
         self._unwanted = False
         self._key = place.submit(task)
         remember(self)
@@ -92,7 +93,9 @@ class Mirror(Run):
             except Exception as error:  # noqa: BLE001  whatever it was, nobody will tell of this run any more
                 self.became("failed", error)
                 return
-            self.name, self.iteration, self.steps = said.name or self.name, said.iteration, said.steps or self.steps
+            if said.name and self.name == self._called:  # else somebody here calls it otherwise
+                self.name = self._called = said.name
+            self.iteration, self.steps = said.iteration, said.steps or self.steps
             if self._topology is None or said.marks != self.marks:  # else it is the same again, and those who draw it know it
                 self._topology = said.topology
             self.parameters, self._pace = said.parameters, said.pace

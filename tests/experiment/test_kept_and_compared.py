@@ -9,10 +9,12 @@ import torch
 import ifog
 from ifog import algorithms, problems
 from ifog.errors import ArgumentError, ExperimentError, MethodError
+from ifog.experiment import report, steer
 from ifog.network import Network, lose
 
 PROBLEM = problems.least_squares(8, seed=3)
 LR = 0.05 / PROBLEM.L
+DGD = {"method": "dgd", "problem": PROBLEM, "topology": "ring", "steps": 300}
 FITTING = ["ring", "chain", "one_peer_exponential", "double_binary_tree", "ceca", "one_peer_hypercube", "exponential"]
 
 
@@ -180,6 +182,49 @@ def test_one_that_diverges_does_not_spoil_the_comparison():
     compared = ifog.compare([{"lr": 9.0}, {"lr": LR}], method="dgd", topology="ring", problem=PROBLEM, steps=500)
     assert compared.table["status"].tolist() == ["failed", "done"]
     assert "diverged" in compared.table["reason"].iloc[0]
+
+
+class Elsewhere:
+    """A place, which is here."""
+
+    def __init__(self):
+        self.runs = []
+
+    def submit(self, task):
+        self.runs.append(ifog.run(**{**task, "wait": False}))
+        return str(len(self.runs) - 1)
+
+    def records(self, key, begin):
+        return report(self.runs[int(key)], begin)
+
+    def command(self, key, command):
+        steer(self.runs[int(key)], command)
+
+
+@pytest.mark.parametrize("on", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_whatever_ends_a_run_the_others_are_kept(on):
+    def gradient(x, i):
+        if x[0] > 0.5:
+            raise ZeroDivisionError("too far")
+        return x - i
+
+    failing = {"problem": problems.from_gradient(gradient, 8, PROBLEM.d)}
+    compared = ifog.compare([{"lr": 9.0}, failing, {}], **{"lr": LR, **DGD}, on=on)
+    assert [run.status for run in compared] == ["failed", "failed", "done"]
+    assert ["diverged" in reason for reason in compared.table["reason"]] == [True, False, False]
+    assert "too far" in compared.table["reason"][1]
+    assert compared.wait() is compared
+    with pytest.raises(ArgumentError, match="has no parameter 'gamma'"):
+        ifog.compare([{}, {"gamma": 1}], lr=LR, **DGD)
+
+
+@pytest.mark.parametrize("on", [None, Elsewhere()], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("wait", [False, True])
+def test_repeated_runs_are_called_by_their_seeds_also_if_they_fail(on, wait):
+    for lr, status in ((9.0, "failed"), (LR, "done")):
+        repeated = ifog.repeat("dgd", PROBLEM, seeds=[3, 5], topology="ring", steps=200, lr=lr, batch=1, on=on, wait=wait)
+        assert [run.status for run in repeated.wait()] == [status] * 2
+        assert [run.name[-6:] for run in repeated] == ["seed 3", "seed 5"]
 
 
 def test_runs_of_one_name_are_told_apart_by_their_parameters():
