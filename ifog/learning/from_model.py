@@ -263,11 +263,13 @@ class Trained(Problem):
         if "X_test" not in self._shared:
             return {}
         count = len(self._shared["y_test"])
-        shares = [torch.arange(i, count, self.n, device=self.device) for i in self._numbers(nodes)]
+        shares = [torch.arange(count, device=self.device)[i :: self.n] for i in self._numbers(nodes)]
         rows = []
         for z in self._ready(points):
             found = [
                 self._try(z, share, self._shared["X_test"], self._shared["y_test"])[1] * (len(share) * self.n / count)
+                if len(share)
+                else points.new_zeros(())  # there are more nodes than samples
                 for share in shares
             ]
             rows.append(torch.stack(found) if found else points.new_zeros(0))

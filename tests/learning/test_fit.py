@@ -119,6 +119,14 @@ def test_pictures_in_bytes_are_numbers_from_0_to_1_and_records_look_at_some_of_m
     assert float(problem.losses(run.x.mean(0)[None], range(4))[0, 2]) == pytest.approx(loss.item(), rel=1e-4)
 
 
+def test_there_may_be_more_nodes_than_test_samples():
+    few = TEST[0][:3], TEST[1][:3]
+    for nodes in (3, 4, 7):
+        run = fit(mlp(), TRAIN, nodes=nodes, topology="ring", steps=1, test=few)
+        right = (trained(run)(few[0]).argmax(1) == few[1]).float().mean()
+        assert run.history["accuracy_of_mean"].iloc[-1] == pytest.approx(right.item())
+
+
 def test_a_linear_model_is_least_squares():
     twin = least_squares(4, d=3, samples=10)
     A, b = twin._data["A"], twin._data["b"]
