@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,30 @@ class _Draw(Batch):
     seed: int = 0
 
 
+class _Model:
+    """A module that is called with other parameters than its own.
+
+    ``functional_call`` puts them into it meanwhile, and runs work in threads: so each call has a copy that is nobody else's.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.requires_grad_(False)
+        self._free: list[nn.Module] = []
+
+    def __call__(self, parts: dict[str, Tensor], X: Tensor) -> Tensor:
+        try:
+            copied = self._free.pop()
+        except IndexError:
+            shared = {id(tensor): tensor for tensor in (*self.module.parameters(), *self.module.buffers())}
+            copied = copy.deepcopy(self.module, shared)
+        found: Tensor = functional_call(copied, parts, (X,))
+        self._free.append(copied)  # not after a failure: it may hold what was put into it
+        return found
+
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> _Model:
+        return _Model(copy.deepcopy(self.module).to(device, dtype))
+
+
 class Trained(Problem):
     """Made by `from_model`."""
 
@@ -62,9 +87,9 @@ class Trained(Problem):
     _kinds: Sequence[torch.dtype]
     _loss: Loss
     _classes: bool  # whether the targets are classes
-    _training: nn.Module  # as it is trained
-    _tried: nn.Module  # and as it is used
-    _counting: nn.Module | None  # and for the statistics of normalisation, if there is any
+    _training: _Model  # as it is trained
+    _tried: _Model  # and as it is used
+    _counting: _Model | None  # and for the statistics of normalisation, if there is any
     _random: bool
     _kept: int  # bytes that one sample keeps for the gradient
     _places: Sequence[range]  # of each node's samples
@@ -85,7 +110,7 @@ class Trained(Problem):
         """
         if not isinstance(x, Tensor) or x.shape != (self.d,):
             raise ProblemError(f"x: give one vector of shape ({self.d},), such as run.x[0] or run.x.mean(0)")
-        made = copy.deepcopy(self._tried)
+        made = copy.deepcopy(self._tried.module)
         with torch.no_grad():
             x = x.to(self.device, self.dtype)
             named = dict(made.named_parameters())
@@ -102,7 +127,7 @@ class Trained(Problem):
 
     def _cost(self, x: Tensor, X: Tensor, y: Tensor) -> Tensor:
         """Of one node, as it is trained: normalisation by this batch, and dropout at work."""
-        return self._loss(functional_call(self._training, self.parameters_of(x), (X,)), y)
+        return self._loss(self._training(self.parameters_of(x), X), y)
 
     def loss(self, x: Tensor, nodes: Nodes, batch: Batch | None = None) -> Tensor:
         """f_i(x_i) for each row, [k]."""
@@ -290,8 +315,8 @@ class Trained(Problem):
     @torch.no_grad()
     def _statistics(self, x: Tensor, X: Tensor) -> dict[str, Tensor]:
         assert self._counting is not None
-        buffers = {name: buffer.clone() for name, buffer in self._counting.named_buffers()}
-        functional_call(self._counting, {**self.parameters_of(x), **buffers}, (X,))
+        buffers = {name: buffer.clone() for name, buffer in self._counting.module.named_buffers()}
+        self._counting({**self.parameters_of(x), **buffers}, X)
         return buffers
 
     @torch.no_grad()
@@ -301,7 +326,7 @@ class Trained(Problem):
         parts = {**self.parameters_of(x), **buffers}
         loss, right = x.new_zeros(()), x.new_zeros(())
         for some in torch.split(samples, _PIECE):
-            guessed = functional_call(self._tried, parts, (self._as_input(X[some]),))
+            guessed = self._tried(parts, self._as_input(X[some]))
             share = len(some) / len(samples)
             loss = loss + self._loss(guessed, y[some]).to(x) * share
             if self._classes:
@@ -323,9 +348,8 @@ class Trained(Problem):
 
     def _moved(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Trained:
         moved = super()._moved(device, dtype)
-        moved._training = copy.deepcopy(self._training).to(device, dtype)
-        moved._tried = copy.deepcopy(self._tried).to(device, dtype)
-        moved._counting = None if self._counting is None else copy.deepcopy(self._counting).to(device, dtype)
+        moved._training, moved._tried = self._training.to(device, dtype), self._tried.to(device, dtype)
+        moved._counting = None if self._counting is None else self._counting.to(device, dtype)
         moved._kinds = [dtype or kind for kind in self._kinds]
         moved._samplers = {}
         return moved
@@ -364,10 +388,13 @@ class Trained(Problem):
         )
 
 
+_one = threading.Lock()  # who has the dice: torch has one generator for all threads
+
+
 @contextlib.contextmanager
 def _dice(seed: Sequence[int], device: torch.device) -> Iterator[None]:
     """A stretch of a program in which torch's random numbers begin here."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with _one, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
         yield
 
@@ -468,23 +495,21 @@ def from_model(
 
 def _give_models(made: Trained, model: nn.Module) -> None:
     """The model as it is trained, as it is used, and as it counts what normalisation needs."""
-    made._training, made._tried = model.train(), copy.deepcopy(model).eval()
+    made._tried, made._counting = _Model(copy.deepcopy(model).eval()), None
     layers = list(model.modules())
-    made._counting = None
     if any(isinstance(layer, _NORMS) and layer.track_running_stats for layer in layers):
-        made._counting = copy.deepcopy(model).eval()
-        for layer in made._counting.modules():
+        counting = copy.deepcopy(model).eval()
+        for layer in counting.modules():
             if isinstance(layer, _NORMS):
                 layer.training, layer.momentum = True, 1.0  # those of this batch alone
+        made._counting = _Model(counting)
     for layer in layers:
         if isinstance(layer, _NORMS):
             layer.track_running_stats = False
     made._random = any(
         isinstance(layer, _RANDOM) or getattr(layer, "dropout", 0.0) not in (0, 0.0) for layer in layers
     ) and not all(getattr(layer, "p", 1.0) == 0 for layer in layers if isinstance(layer, _RANDOM))
-    for copied in (made._training, made._tried, made._counting):
-        if copied is not None:
-            copied.requires_grad_(False)
+    made._training = _Model(model.train())
 
 
 def _try_out(made: Trained, *, own_loss: bool) -> None:
@@ -502,7 +527,7 @@ def _try_out(made: Trained, *, own_loss: bool) -> None:
 
     try:
         with torch.no_grad(), contextlib.nullcontext() if not made._random else made._dice(0, None):
-            guessed = functional_call(made._training, made.parameters_of(x), (X,))
+            guessed = made._training(made.parameters_of(x), X)
     except (RuntimeError, IndexError, TypeError) as error:
         raise ProblemError(
             f"model failed on two samples, inputs of shape {tuple(X.shape)} and {X.dtype}: {str(error).splitlines()[0]}"

@@ -185,6 +185,21 @@ def test_normalisation_counts_anew_and_dropout_is_the_node_s_own():
     assert (problem.gradient(x, range(4), batch) != other).any()
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_runs_that_work_at_the_same_time_do_not_disturb_each_other(dropout):
+    model = nn.Sequential(mlp(), nn.Dropout(dropout))
+    problem = from_model(model, TRAIN, 4, test=TEST)
+    given = {"topology": "ring", "batch": 8, "steps": 150, "every": 10}
+    alone = [ifog.run("dgd", problem, lr=lr, wait=True, **given) for lr in (0.1, 0.5)]
+    together = [ifog.run("dgd", problem, lr=lr, wait=False, **given) for lr in (0.1, 0.5)]
+    while not all(run.over for run in together):
+        made = problem.model(problem._start())
+        assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in made.parameters())
+    for run, other in zip(together, alone, strict=True):
+        assert torch.equal(run.wait().x, other.x)
+        assert run.history["accuracy_of_mean"].tolist() == other.history["accuracy_of_mean"].tolist()
+
+
 def test_tied_and_frozen_parameters_and_several_types_are_one_vector():
     class Odd(nn.Module):
         def __init__(self):
