@@ -39,7 +39,6 @@ _AT_ONCE = 2**25  # and how much they may keep together, on a processor; on a GP
 _DRAWN = 2  # what the random numbers are for
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
-_RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,6 +398,12 @@ def _dice(seed: Sequence[int], device: torch.device) -> Iterator[None]:
         yield
 
 
+def _dice_lie(device: torch.device) -> Tensor:
+    """How torch's generators are left: otherwise, once somebody has drawn."""
+    there = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return torch.cat([torch.get_rng_state(), *there])
+
+
 def from_model(
     model: nn.Module,
     data: Any,
@@ -506,9 +511,6 @@ def _give_models(made: Trained, model: nn.Module) -> None:
     for layer in layers:
         if isinstance(layer, _NORMS):
             layer.track_running_stats = False
-    made._random = any(
-        isinstance(layer, _RANDOM) or getattr(layer, "dropout", 0.0) not in (0, 0.0) for layer in layers
-    ) and not all(getattr(layer, "p", 1.0) == 0 for layer in layers if isinstance(layer, _RANDOM))
     made._training = _Model(model.train())
 
 
@@ -526,7 +528,7 @@ def _try_out(made: Trained, *, own_loss: bool) -> None:
         return tensor
 
     try:
-        with torch.no_grad(), contextlib.nullcontext() if not made._random else made._dice(0, None):
+        with torch.no_grad(), _dice([0], made.device):
             guessed = made._training(made.parameters_of(x), X)
     except (RuntimeError, IndexError, TypeError) as error:
         raise ProblemError(
@@ -552,8 +554,10 @@ def _try_out(made: Trained, *, own_loss: bool) -> None:
             f"{guessed.shape[-1]} numbers: they must be 0 to {guessed.shape[-1] - 1}"
         )
     made._classes = made._classes and fits
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+    with _dice([0], made.device), torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+        before = _dice_lie(made.device)
         value = made._cost(x.detach().requires_grad_(), X, y)
+        made._random = not torch.equal(before, _dice_lie(made.device))
     if value.shape != ():
         raise ProblemError(f"loss returned shape {tuple(value.shape)}: it must return one number, the mean over the samples")
     made._kept = max(1, kept // 2)

@@ -185,6 +185,35 @@ def test_normalisation_counts_anew_and_dropout_is_the_node_s_own():
     assert (problem.gradient(x, range(4), batch) != other).any()
 
 
+class Dropped(nn.Module):
+    """A model whose random numbers no layer of its own stands for."""
+
+    def __init__(self, how, p):
+        super().__init__()
+        self.how, self.p = how, p
+        self.first = nn.LSTM(8, 8, num_layers=2, dropout=p) if how == "lstm" else nn.MultiheadAttention(8, 2, dropout=p)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = x.view(-1, 8, 8).transpose(0, 1)
+        if self.how == "function":
+            x = nn.functional.dropout(x, self.p, self.training)
+        else:
+            x = self.first(x)[0] if self.how == "lstm" else self.first(x, x, x)[0]
+        return self.last(x.transpose(0, 1).flatten(1))
+
+
+@pytest.mark.parametrize("how", ["lstm", "attention", "function"])
+def test_random_numbers_are_the_node_s_own_wherever_a_model_draws_them(how):
+    model = Dropped(how, 0.5)
+    state = torch.random.get_rng_state()
+    problem = from_model(model, TRAIN, 4)
+    x, batch, alone = problem.start(range(4)), problem.batch(range(4), 9, 16, seed=1), problem.batch([2], 9, 16, seed=1)
+    assert torch.equal(problem.gradient(x, range(4), batch)[2], problem.gradient(x[:1], [2], alone)[0])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not from_model(Dropped(how, 0.0), TRAIN, 4, together=1)._random
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_runs_that_work_at_the_same_time_do_not_disturb_each_other(dropout):
     model = nn.Sequential(mlp(), nn.Dropout(dropout))
