@@ -268,11 +268,13 @@ class Experiment:
                     self._write_down(course)
                 taken = k % every == 0 and records.take(k)
                 steps.step()
+                self.run.iteration = k + 1  # it has been, whatever happens now
                 if taken:
                     records.take_gradient()
             except BaseException as error:
                 course.broken = error
-                records.forget(k)
+                if self.run.iteration == k:
+                    records.forget(k)
                 raise
 
     def _write_down(self, course: Course) -> None:

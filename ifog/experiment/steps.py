@@ -82,6 +82,7 @@ class Steps(_Task):
         except BaseException:  # an interrupted iteration has not been: it can be made again
             self.s = Memory(before)
             net.restore(sent)
+            net.random.again()
             raise
         if self.clock is not None:
             self.clock.iteration(net.met)

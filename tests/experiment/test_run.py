@@ -13,6 +13,8 @@ from method_claims import CLAIMS
 import ifog
 from ifog import problems
 from ifog.errors import ArgumentError, Diverged, ExperimentError, MethodError, ProblemError, TopologyError
+from ifog.experiment.records import Records
+from ifog.network import noise
 
 PROBLEM = problems.least_squares(8, seed=3)
 LR = 0.05 / PROBLEM.L
@@ -220,7 +222,8 @@ def test_an_error_in_a_gradient_ends_the_run_and_is_its_error(wait):
     assert len(run.history) > 1
 
 
-def test_an_interrupted_iteration_can_be_made_again():
+@pytest.mark.parametrize("effects", [(), (noise(0.01),)], ids=["", "random"])
+def test_an_interrupted_iteration_can_be_made_again(effects):
     calls = []
 
     def gradient(x, i):
@@ -230,7 +233,8 @@ def test_an_interrupted_iteration_can_be_made_again():
         return x - i
 
     def run(gradient):
-        return ifog.run("diging", problems.from_gradient(gradient, 4, 2), topology="ring", steps=50, lr=0.1, every=100)
+        own = problems.from_gradient(gradient, 4, 2)
+        return ifog.run("diging", own, topology="ring", steps=50, lr=0.1, every=100, effects=effects)
 
     with pytest.raises(KeyboardInterrupt):
         run(gradient)
@@ -239,6 +243,25 @@ def test_an_interrupted_iteration_can_be_made_again():
     whole = run(lambda x, i: x - i)
     assert torch.equal(interrupted.extend(50 - interrupted.iteration).x, whole.x)
     assert interrupted.records.last["messages"] == whole.records.last["messages"]
+
+
+def test_an_iteration_that_was_made_is_not_made_again(monkeypatch):
+    def interrupted(records):
+        if records._last == 30:
+            raise KeyboardInterrupt
+
+    def run():
+        return ifog.run("diging", PROBLEM, topology="ring", steps=50, lr=LR)
+
+    monkeypatch.setattr(Records, "take_gradient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    monkeypatch.undo()
+    stopped, whole = ifog.experiment.runs[-1], run()
+    assert (stopped.status, stopped.iteration) == ("stopped", 31)
+    assert torch.equal(stopped.extend(19).x, whole.x)
+    assert stopped.history["iteration"].tolist() == list(range(51))
+    assert stopped.records.last["messages"] == whole.records.last["messages"]
 
 
 def test_what_comes_too_late_for_a_run_does_not_meet_the_next():
