@@ -228,7 +228,14 @@ class Experiment:
         return run
 
     def extend(
-        self, steps: int, *, wait: bool | None = None, progress: bool | None = None, topology: Any = None, **parameters: Any
+        self,
+        steps: int,
+        *,
+        wait: bool | None = None,
+        progress: bool | None = None,
+        paused: bool = False,
+        topology: Any = None,
+        **parameters: Any,
     ) -> Run:
         """Run so many iterations more."""
         steps = self.run.iteration + whole("steps", steps, error=ArgumentError)
@@ -242,7 +249,7 @@ class Experiment:
         wishes += [Command("set", parameters)] if parameters else []
         for command in [self._refuse(wish) for wish in wishes]:
             self._change(command)
-        return self.go(steps, wait=wait, progress=progress)
+        return self.go(steps, wait=wait, progress=progress, paused=paused)
 
     def keep_at(self, path: Any, every: int) -> None:
         """Write the run to a file, again and again."""

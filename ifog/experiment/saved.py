@@ -13,6 +13,7 @@ import torch
 from .. import algorithms, problems
 from .. import topology as families
 from ..errors import ArgumentError, ExperimentError, MethodError
+from ..problems.arguments import whole
 from ..topology import Schedule, Topology
 from .drive import Experiment
 from .history import History
@@ -136,6 +137,8 @@ def _extended(
     topology: Any = None,
     wait: bool | None = None,
     progress: bool | None = None,
+    paused: bool = False,
+    every: int | None = None,
     checkpoint: Any = None,
     checkpoint_every: int = 1000,
     method: Any = None,
@@ -173,7 +176,7 @@ def _extended(
         problem,
         topology=run._topology if topology is None else topology,
         seed=about["seed"],
-        every=about["every"],
+        every=about["every"] if every is None else whole("every", every, minimum=1, error=ArgumentError),
         batch=about["batch"],
         start=None,
         name=run.name,
@@ -190,7 +193,7 @@ def _extended(
     if topology is not None:
         experiment.steps.swap(topology)
         run.mark(Command("topology", experiment.steps.net.topology))
-    return experiment.extend(steps, wait=wait, progress=progress)
+    return experiment.extend(steps, wait=wait, progress=progress, paused=paused)
 
 
 # --------------------------------------------------------------------------------------------------------------- state

@@ -17,6 +17,7 @@ from ..errors import ArgumentError, ExperimentError
 from ..experiment import Run
 from ..experiment import run as run_method
 from ..experiment.crew import crew
+from ..experiment.live import checked_pace
 from ..experiment.lr_schedule import lr_schedule as schedule_for
 from ..experiment.place import Place
 from ..network.network import schedule_of
@@ -108,6 +109,8 @@ def fit(
     shaped: dict[str, Any] = {"lr_schedule": schedule_for(lr_schedule, steps, rise), "lr": lr}
     if resume and checkpoint is None:
         raise ArgumentError("resume=True: say from which file, as in checkpoint='run.pt'")
+    if resume and on is not None:
+        raise ArgumentError("resume=True with on=…: what runs elsewhere begins anew; call fit there, or leave one of them out")
     keep = {} if checkpoint is None else {"checkpoint": checkpoint, "checkpoint_every": every}
     if who.size > 1 and on is None:  # not before it is sure that nothing is wrong with what was given here
         alike = copy.deepcopy(model)
@@ -115,7 +118,7 @@ def fit(
         problem = make(alike)
     if resume and on is None and who.told(Path(checkpoint).exists()):
         about = {"method": found.name, "batch": batch, "seed": seed}
-        return _resumed(problem, found, topology, steps, about, {**shaped, **keep, **others})
+        return _resumed(problem, found, topology, steps, about, {**shaped, **keep, "every": every, **others})
     return run_method(
         found,
         problem,
@@ -150,11 +153,14 @@ def _resumed(problem: Trained, method: Method, topology: Any, steps: int, about:
                 f"{name}: {path} is of a run with {name}={run.about[name]!r}, and this is {value!r}: it goes on as it began, "
                 "or ifog.learning.load(model, path) takes the model from it"
             )
-    if run.iteration >= steps:
-        return run
-    wanted = schedule_of(topology, problem.n)
+    given.pop("start", None)  # that was for its beginning
+    run._pace = checked_pace(given.pop("pace", None))
+    left, wanted = max(0, steps - run.iteration), schedule_of(topology, problem.n)
+    if not left:  # it is there as it ended, and only its model is put together
+        given |= {"checkpoint": None, "paused": False}
+        wanted = run.topology or wanted
     swapped = None if wanted == run.topology else wanted
-    return run.extend(steps - run.iteration, problem=problem, method=method, topology=swapped, **given)
+    return run.extend(left, problem=problem, method=method, topology=swapped, **given)
 
 
 def trained(run: Run, node: int | None = None) -> nn.Module:

@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -405,6 +406,32 @@ def test_it_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
         fit(mlp(), TRAIN, steps=90, checkpoint=path, resume=True, **given)
 
 
+def test_a_cell_that_trains_can_be_run_again_as_it_is(tmp_path):
+    path = tmp_path / "run.pt"
+    given = {"nodes": 4, "topology": "ring", "batch": 16, "lr": 0.2, "test": TEST}
+    start = 0.01 * torch.ones(from_model(mlp(), TRAIN, 4).d)
+    how = {"checkpoint": path, "resume": True, "start": start, "pace": 1e6}
+    fit(mlp(), TRAIN, steps=20, **how, **given)
+    rest = fit(mlp(), TRAIN, steps=40, evaluate=0.25, **how, **given)
+    assert torch.equal(rest.x, fit(mlp(), TRAIN, steps=40, start=start, **given).x)
+    assert rest.pace == 1e6
+    assert rest.history["iteration"].tolist() == [0, 20, 24, 30, 36, 40]
+    held = fit(mlp(), TRAIN, steps=60, paused=True, wait=False, **how, **given)
+    held.step()
+    while held.iteration < 41:
+        time.sleep(0.001)
+    assert held.status == "paused"
+    held.resume()
+    assert held.wait(timeout=60).iteration == 60
+    written = path.read_bytes()
+    for steps in (60, 50):
+        done = fit(mlp(), TRAIN, steps=steps, **how, **given)
+        assert (done.status, done.iteration, done.marks) == ("done", 60, [])
+        for p, q in zip(trained(done).parameters(), trained(held).parameters(), strict=True):
+            assert torch.equal(p, q)
+    assert path.read_bytes() == written
+
+
 # ------------------------------------------------------------------------------------------------------------ bad input
 class Strange(nn.Linear):
     def forward(self, x):
@@ -437,6 +464,7 @@ class Strange(nn.Linear):
         ({"batch": 0}, ArgumentError, "batch"),
         ({"lr_schedule": 3}, ArgumentError, "lr_schedule=3"),
         ({"resume": True}, ArgumentError, "from which file"),
+        ({"resume": True, "checkpoint": "run.pt", "on": object()}, ArgumentError, "what runs elsewhere begins anew"),
         ({"topology": ifog.topology.ring(5)}, TopologyError, "5"),
         ({"method": "adm"}, MethodError, "no method 'adm'"),
         ({"method": "extra", "nodes": 4, "topology": "exponential"}, MethodError, "symmetric"),
