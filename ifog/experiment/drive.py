@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -178,6 +178,8 @@ class Experiment:
         self._ended = self._watched = False
         self._keep: tuple[Any, int] | None = None
         self.watch, self.waited = Stopwatch(), self.crew.waited()
+        self.moves = threading.RLock()
+        """Held while iterations are made: who has it may write the run down."""
         self._far: float | None = None
 
     def go(self, steps: int, *, wait: bool | None, progress: bool | None = None, paused: bool = False) -> Run:
@@ -213,6 +215,7 @@ class Experiment:
             progress=bar,
             look=self._look,
             at_the_end=lambda: self._last(records, course),
+            still=self._still,
         )
         if in_background:
             if self.crew.size > 1:
@@ -224,7 +227,8 @@ class Experiment:
             _in_background[:] = [(run, thread), *((r, t) for r, t in _in_background if t.is_alive())]
             thread.start()
         else:
-            self._drive(course, records)
+            with self.moves:
+                self._drive(course, records)
         return run
 
     def extend(
@@ -300,8 +304,17 @@ class Experiment:
         self._write_down(course)
 
     def _quietly(self, course: Course, records: Records) -> None:
-        with contextlib.suppress(Exception):  # it is kept in the run, and raised by run.wait()
+        with contextlib.suppress(Exception), self.moves:  # an error is kept in the run, and raised by run.wait()
             self._drive(course, records)
+
+    @contextlib.contextmanager
+    def _still(self) -> Iterator[None]:
+        """Between two iterations, while nothing moves."""
+        self.moves.release()
+        try:
+            yield
+        finally:
+            self.moves.acquire()
 
     # ---------------------------------------------------------------------------------------------------------- steering
     def _refuse(self, command: Command) -> Command:

@@ -15,6 +15,7 @@ import difflib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -56,11 +57,12 @@ class Course:
         progress: Progress | None = None,
         look: Callable[[list[Rows]], None] | None = None,
         at_the_end: Callable[[], None] | None = None,
+        still: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.run = run
         self.broken: BaseException | None = None
         """Why its body could not go on: an error there never comes here by itself."""
-        self._at_the_end = at_the_end
+        self._at_the_end, self._still = at_the_end, still
         self._crew, self._recorder, self._watch, self._apply = crew, recorder, watch, apply
         self._progress, self._look = progress, look
         self._beat = Beat(crew, run.wishes, run.iteration)
@@ -137,11 +139,12 @@ class Course:
         self._add(self._recorder.beat(to_the_end=True))
         stood = late = False
         while not self._stopped and (self._stands or not late):
-            if self._stands and not stood:
-                run.became("paused")
-            stood = self._stands
             early = self._since + (run.iteration - self._at) / (run.pace or math.inf)
-            commands, late = beat.wait(None if stood else early)
+            with self._still():
+                if self._stands and not stood:
+                    run.became("paused")
+                stood = self._stands
+                commands, late = beat.wait(None if stood else early)
             self._take_up(commands)
         self._at, self._since = run.iteration, time.perf_counter()
         self._watch.go_on()

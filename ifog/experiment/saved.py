@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,26 @@ from .lr_schedule import plain
 from .steering import Command
 
 _FORMAT, _VERSION = "ifog run", 1
+_MOMENT = 0.02  # seconds
 _COUNTED = ("messages", "bytes")
 _WORLD = ("effects", "compute", "speeds", "delay", "lr_schedule")
 
 
 def save(run: Run, path: Any) -> None:
     """Write a run to a file. On ranks it is a collective: rank 0 writes, and all return when the file is there."""
+    moves = threading.RLock() if run._experiment is None else run._experiment.moves
+    while not moves.acquire(timeout=_MOMENT):  # it makes the steps that were asked for, or has just been told to go on
+        _moving_is_refused(run)
+    try:
+        _moving_is_refused(run)
+        write(run, path)
+    finally:
+        moves.release()
+
+
+def _moving_is_refused(run: Run) -> None:
     if not (run.over or run.status == "paused"):
         raise ExperimentError(f"{run.name} is {run.status}: pause it, stop it or wait for its end before it is saved")
-    write(run, path)
 
 
 def write(run: Run, path: Any) -> None:

@@ -1,5 +1,6 @@
 """Whatever runs can be held, stopped and changed, and what does not fit is refused while it goes on."""
 
+import contextlib
 import time
 
 import numpy as np
@@ -73,6 +74,24 @@ def test_its_pace_can_be_held_and_let_go(run):
     run.resume()
     at = run.iteration
     until(lambda: run.iteration > at + 3000)
+
+
+def test_a_run_is_saved_where_it_stands_still(tmp_path):
+    noisy = problems.quadratic(8, noise=0.1)
+    run = ifog.run("diging", noisy, topology="ring", steps=FOREVER, lr=0.05, every=50, wait=False, paused=True)
+    run.step(3000)
+    until(lambda: run.iteration > 0)
+    run.save(tmp_path / "run")
+    assert run.iteration == 3000
+    run.resume()
+    with contextlib.suppress(ExperimentError):  # it may go on already
+        run.save(tmp_path / "run")
+    run.stop()
+    loaded = ifog.Run.load(tmp_path / "run")
+    assert loaded.iteration == 3000
+    assert loaded.history["iteration"].tolist() == list(range(0, 3000, 50))
+    assert torch.equal(loaded.x, ifog.run("diging", noisy, topology="ring", steps=3000, lr=0.05, every=50).x)
+    run.wait(timeout=60)
 
 
 def test_a_run_can_begin_standing_still_and_slowly():
