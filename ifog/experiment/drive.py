@@ -395,7 +395,8 @@ def _digest(problem: Problem) -> str:
     found = hashlib.blake2b(digest_size=16)
     if len(problem.nodes) == problem.n:
         for part in problem._tensors():
-            found.update(part.detach().cpu().contiguous().numpy().tobytes())
+            in_bytes = part.detach().cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
+            found.update(in_bytes.numpy().tobytes())
     return found.hexdigest()
 
 

@@ -141,4 +141,4 @@ def _like(net: Any, x: Tensor) -> Tensor:  # noqa: ARG001
 
 
 def _column(net: Any, x: Tensor) -> Tensor:  # noqa: ARG001
-    return x.new_zeros(len(x), 1)
+    return x.new_zeros(len(x), 1, dtype=torch.promote_types(x.dtype, torch.float32))  # bfloat16 counts to 256

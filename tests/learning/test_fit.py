@@ -333,6 +333,14 @@ def test_a_torch_optimizer_steps_for_every_node_as_for_one(make):
             torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
 
 
+def test_a_torch_optimizer_counts_its_steps_in_any_type():
+    model = nn.Linear(64, 10, dtype=torch.bfloat16)
+    run = fit(model, TRAIN, optimizer=torch.optim.Adam, nodes=2, topology="ring", steps=300, batch=1, lr=0.01, evaluate=1e3)
+    memory = run._experiment.steps.s
+    assert memory["torch_step"].tolist() == [[300], [300]]
+    assert memory["torch_exp_avg"].dtype == torch.bfloat16
+
+
 def test_what_goes_to_engines_comes_back_as_it_was():
     make = functools.partial(torch.optim.AdamW, weight_decay=0.1)
     run = fit(mlp(), TRAIN, optimizer=make, nodes=4, topology="ring", steps=3, lr=0.01)

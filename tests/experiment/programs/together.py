@@ -60,6 +60,14 @@ def the_history_is_that_of_the_simulation():
         assert (there.history[["compute", "wait", "copy"]] >= 0).all(axis=None)
 
 
+def the_numbers_may_be_of_any_type():
+    for dtype in (torch.float32, torch.bfloat16):
+        given = {"topology": "ring", "steps": 50, "lr": LR}
+        here, there = (run("dgd", PROBLEM.to(dtype=dtype), **given) for run in (simulated, ifog.run))
+        nodes = there._experiment.steps.net.nodes
+        torch.testing.assert_close(there.x, here.x[nodes.start : nodes.stop])
+
+
 def a_method_of_three_lines_is_the_same_in_both_worlds():
     @algorithms.method(needs="doubly_stochastic", m=algorithms.zeros)
     def three_lines(net, x, grad, s, *, lr):
