@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset, default_collate, default_convert
 
 from ..errors import ArgumentError, ProblemError
 from ..experiment.crew import crew
@@ -117,9 +117,13 @@ class Partition(Sequence[Samples]):
             raise ArgumentError("loader: this partition knows labels only: make it of a data set, as in partition(train, 8)")
 
         sampler = self.batches(node, batch, shuffle=shuffle, seed=seed, steps=steps)
+        at_once = type(self.data).__getitem__ is TensorDataset.__getitem__  # it gives a whole batch for a list of numbers
         if transform is not None:
-            others["collate_fn"] = partial(_transformed, transform)  # which can be sent to workers, unlike a function in here
-        return DataLoader(self.data, sampler=sampler, batch_size=None, **others)
+            collate = others.get("collate_fn") or (default_convert if at_once else default_collate)
+            others["collate_fn"] = partial(_transformed, transform, collate)  # which can be sent to workers, unlike a closure
+        if at_once:
+            return DataLoader(self.data, sampler=sampler, batch_size=None, **others)
+        return DataLoader(self.data, batch_sampler=sampler, **others)
 
     def __repr__(self) -> str:
         low, high = int(self.sizes.min()), int(self.sizes.max())
@@ -270,8 +274,8 @@ class Batches(Sampler[list[int]]):
         return kept[1]
 
 
-def _transformed(transform: Callable[[torch.Tensor], torch.Tensor], found: Any) -> Any:
-    x, y = found
+def _transformed(transform: Callable[[torch.Tensor], torch.Tensor], collate: Callable[[Any], Any], found: Any) -> Any:
+    x, y = collate(found)
     return transform(x), y
 
 

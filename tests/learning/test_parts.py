@@ -149,6 +149,39 @@ def test_loaders_give_batches_of_the_nodes_own_samples():
     assert pickle.loads(pickle.dumps(apart.collate_fn))([torch.ones(1), 2]) == (-torch.ones(1), 2)
 
 
+class OneByOne(torch.utils.data.Dataset):
+    """As most torch data sets are: a sample for a number."""
+
+    def __init__(self):
+        self.targets = Y.tolist()
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, i):
+        return TRAIN.x[i].numpy(), self.targets[i]
+
+
+class Doubled(TensorDataset):
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        assert isinstance(i, int)
+        return 2 * x, y
+
+
+@pytest.mark.parametrize(("data", "factor"), [(OneByOne(), 1), (Doubled(TRAIN.x, TRAIN.y), 2)], ids=["one", "own"])
+def test_loaders_take_any_data_set(data, factor):
+    p = partition(data, 8, shards=1)
+    for transform in (None, torch.neg):
+        loader = p.loader(3, 16, seed=4, transform=transform)
+        assert len(loader) == 11
+        for (x, y), some in zip(loader, p.batches(3, 16, seed=4), strict=True):
+            assert torch.equal(x, (factor if transform is None else -factor) * TRAIN.x[some])
+            assert torch.equal(y, TRAIN.y[some])
+    x, y = next(iter(p.loader(3, 4, transform=torch.neg, collate_fn=lambda pairs: (torch.ones(len(pairs)), 0))))
+    assert x.tolist() == [-1] * 4
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
