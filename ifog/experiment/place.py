@@ -79,6 +79,12 @@ class Mirror(Run):
         """Not from here."""
         raise ExperimentError(f"{self.name} works elsewhere: extend it there, or begin another run with on=…")
 
+    def save(self, path: Any) -> None:
+        """Not from here: what it takes to go on is elsewhere."""
+        raise ExperimentError(
+            f"{self.name} works elsewhere: have it kept there, by checkpoint={str(path)!r} of ifog.run; here, keep its history"
+        )
+
     def _send(self, command: Command) -> None:
         if command.what == "stop" and self.status == "waiting":
             self._unwanted = True  # it ends as soon as it has begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from ..algorithms import Method, find
-from ..errors import ArgumentError, ExperimentError
+from ..errors import ArgumentError, ExperimentError, IfogWarning
 from ..experiment import Run
 from ..experiment import run as run_method
 from ..experiment.crew import crew
@@ -193,10 +194,11 @@ def trained(run: Run, node: int | None = None) -> nn.Module:
 def load(model: nn.Module, path: Any, node: int | None = None) -> list[str]:
     """Put what a file of a run holds into a model: the mean of all nodes' models, or one node's. The names that it has set.
 
-    Only tensors of the same name and shape are set; where there is none, it is an error.
+    Only tensors of the same name and shape are set; where there is none, it is an error. Running statistics of normalisation
+    are no parameters, and not in the file: calling the model with batches forms them, in ``model.train()``.
     """
     content = Run.load(path)._content or {}
-    tensors = content.get("facts", {}).get("tensors")
+    tensors = (content.get("facts") or {}).get("tensors")
     if tensors is None or content.get("state") is None:
         raise ExperimentError(f"{path}: it holds no training of a model; fit(…, checkpoint=…) and run.save(…) write one")
     x = content["state"]["x"]
@@ -211,6 +213,13 @@ def load(model: nn.Module, path: Any, node: int | None = None) -> list[str]:
     with torch.no_grad():
         for key in fitting:
             here[key].copy_(there[key].view(tensors[key]))
+    if any(key.endswith("running_mean") for key, _ in model.named_buffers()):
+        warnings.warn(
+            f"{path}: the running statistics of normalisation are not in it, and the model keeps its own: call it with some "
+            "batches for training, in model.train() and torch.no_grad(), before it is used",
+            IfogWarning,
+            stacklevel=2,
+        )
     return fitting
 
 

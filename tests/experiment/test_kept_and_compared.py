@@ -218,6 +218,14 @@ def test_whatever_ends_a_run_the_others_are_kept(on):
         ifog.compare([{}, {"gamma": 1}], lr=LR, **DGD)
 
 
+def test_a_run_elsewhere_is_kept_there(tmp_path):
+    given = {**DGD, "lr": LR, "on": Elsewhere(), "checkpoint": tmp_path / "run"}
+    run = ifog.run(**given).wait()
+    with pytest.raises(ExperimentError, match="works elsewhere: have it kept there, by checkpoint="):
+        run.save(tmp_path / "other")
+    assert ifog.Run.load(tmp_path / "run").iteration == 300
+
+
 @pytest.mark.parametrize("on", [None, Elsewhere()], ids=["here", "elsewhere"])
 @pytest.mark.parametrize("wait", [False, True])
 def test_repeated_runs_are_called_by_their_seeds_also_if_they_fail(on, wait):

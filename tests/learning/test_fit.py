@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import ifog
-from ifog.errors import ArgumentError, ExperimentError, MethodError, ProblemError, TopologyError
+from ifog.errors import ArgumentError, ExperimentError, IfogWarning, MethodError, ProblemError, TopologyError
 from ifog.experiment import LrSchedule
 from ifog.learning import fit, from_model, load, trained
 from ifog.problems import digits, least_squares
@@ -406,6 +406,13 @@ def test_it_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
     assert load(mlp(12), path) == ["2.bias"]
     with pytest.raises(ExperimentError, match="no tensor in it has name and shape"):
         load(nn.Linear(3, 2), path)
+    normalised = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Linear(16, 10))
+    with pytest.warns(IfogWarning, match="running statistics of normalisation are not in it"):
+        assert load(normalised, path) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    list(loop := ifog.loop(3))
+    loop.run.save(tmp_path / "loop")
+    with pytest.raises(ExperimentError, match="no training of a model"):
+        load(model, tmp_path / "loop")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ExperimentError, match="no whole file"):
         fit(mlp(), TRAIN, steps=90, checkpoint=path, resume=True, **given)
