@@ -12,6 +12,7 @@ from method_claims import CLAIMS
 
 import ifog
 from ifog import problems
+from ifog.algorithms import Method
 from ifog.errors import ArgumentError, Diverged, ExperimentError, MethodError, ProblemError, TopologyError
 from ifog.experiment.records import Records
 from ifog.network import noise
@@ -222,8 +223,13 @@ def test_an_error_in_a_gradient_ends_the_run_and_is_its_error(wait):
     assert len(run.history) > 1
 
 
-@pytest.mark.parametrize("effects", [(), (noise(0.01),)], ids=["", "random"])
-def test_an_interrupted_iteration_can_be_made_again(effects):
+def combine_then_adapt(net, x, grad, s, *, lr):
+    x = net.mix(x)
+    return x - lr * grad(x)
+
+
+@pytest.mark.parametrize("method", ["diging", Method(combine_then_adapt, (), {})], ids=["adapts first", "combines first"])
+def test_an_interrupted_iteration_can_be_made_again(method):
     calls = []
 
     def gradient(x, i):
@@ -234,7 +240,7 @@ def test_an_interrupted_iteration_can_be_made_again(effects):
 
     def run(gradient):
         own = problems.from_gradient(gradient, 4, 2)
-        return ifog.run("diging", own, topology="ring", steps=50, lr=0.1, every=100, effects=effects)
+        return ifog.run(method, own, topology="ring", steps=50, lr=0.1, every=100, effects=[noise(0.01)])
 
     with pytest.raises(KeyboardInterrupt):
         run(gradient)
