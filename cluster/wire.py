@@ -193,14 +193,14 @@ class Wire:
         message = self._read(parts)
         if message is None or message["header"]["msg_type"] != RECORDS or not self._listeners:
             return
+        content = message["content"]
         try:
             records, newest = pickle.loads(message["buffers"][0])
-        except Exception:  # noqa: BLE001 (one is made of something that is not here: a class of a cell)
+        except Exception as error:  # noqa: BLE001 (one is made of something that is not here: a class of a cell)
             if not self._unreadable:  # said once, and not thirty times a second
                 self._unreadable = True
-                sys.excepthook(*sys.exc_info())
+                sys.stderr.write(f"ifog: what rank {content['rank']} publishes cannot be read here: {error}\n")
             return
-        content = message["content"]
         for listener in list(self._listeners):
             try:
                 listener(content["rank"], records, newest, content["dropped"])
