@@ -336,7 +336,7 @@ def _pictured(cluster: Cluster) -> list[Any]:
     head = f"[bold]{cluster.home.name}[/]: {said['plan']['n']} engines, {said['phase']}, {said['mpi']}"
     parts: list[Any] = [head]
     if said["phase"] == "running":
-        parts.append(_table(said, ("rank", "host", "pid", "gpu", "memory", "state", "doing", "error")))
+        parts.append(_table(said, ("rank", "host", "pid", "gpu", "memory", "state", "exchanges", "doing", "error")))
     if said["trouble"]:
         parts.append(f"[red]{escape(said['trouble'])}[/]; `ifog restart{cluster.home.options}` starts them again")
     return parts
@@ -348,8 +348,9 @@ def _table(said: Mapping[str, Any], columns: Sequence[str]) -> Table:
     table = Table(box=None, header_style="dim")
     columns = [c for c in columns if c != "gpu" or any(e["gpu"] is not None for e in said["engines"])]
     columns = [c for c in columns if c != "error" or any(e.get("error") for e in said["engines"])]
+    columns = [c for c in columns if c != "exchanges" or any(e.get("exchanges") for e in said["engines"])]
     for column in columns:
-        right = column in ("rank", "pid", "threads", "memory")
+        right = column in ("rank", "pid", "threads", "memory", "exchanges")
         table.add_column({"error": "last error"}.get(column, column), justify="right" if right else "left")
     for engine in said["engines"]:
         table.add_row(*(_cell(engine, column) for column in columns))

@@ -30,6 +30,7 @@ _PERIOD = 0.5  # seconds between two looks, each of which takes 1.6 ms of each e
 _CALM = 1.0  # the same while nothing happens
 _SOON = 0.2  # the same while engines start or end, of whom nothing is asked
 _TIMEOUT = 0.5  # seconds for an engine to answer
+_FREEZE = 5  # seconds for which a rank is frozen
 _NOTE = 6.0  # seconds for which it is said what became of a button
 _LOG = 50_000  # bytes of the engines' log that are searched for a rank
 _LOST = (IfogError, OSError, TimeoutError, concurrent.futures.TimeoutError, concurrent.futures.CancelledError)
@@ -44,6 +45,9 @@ class Cluster(Looking):
     A click on a tile shows what the rank has printed last and its last error, in whole. Give what `ifog.connect` or
     `ifog.cluster.Cluster` gives; without an argument it is the cluster that runs. Engines are asked once or twice a second, and
     only while somebody looks; nothing here waits for a cell.
+
+    Beside the tiles the ranks stand on a circle: a line leads to whom each has given its last tensor, and lights up when that
+    happens. A button freezes a rank for 5 seconds, and one sees who waits for it.
     """
 
     _esm = (STATIC / "cluster.js").read_text()
@@ -66,6 +70,7 @@ class Cluster(Looking):
         self._open = -1  # the rank whose words are shown
         self._words: messages.Words | None = None
         self._table: list[messages.Tile] = []
+        self._frozen_until: dict[int, float] = {}
         self._seen = messages.Tiles("", 0, "", "", "", "", "", [])
         self._seen_at = 0.0
         self._look()
@@ -124,7 +129,7 @@ class Cluster(Looking):
         if not said and self._cluster.home.read():
             trouble = "its manager has ended without stopping it: killed, or the machine has been started anew"
         if said.get("engines"):
-            self._table = [_tile(engine) for engine in said["engines"]]
+            self._table = [self._answered(_tile(engine)) for engine in said["engines"]]
         elif len(self._table) != n or phase == "starting":
             self._table = [_tile({"rank": rank}) for rank in range(n)]
         if phase != "running" or trouble:
@@ -135,6 +140,14 @@ class Cluster(Looking):
         facts = [f"{n} engine{'s' * (n != 1)}", *_where(self._table), *([str(said["mpi"]).partition(" (")[0]] if said else [])]
         name = self._cluster.home.name
         return messages.Tiles(name, n, phase, " · ".join(facts), waits, trouble, self._note, self._table)
+
+    def _answered(self, tile: messages.Tile) -> messages.Tile:
+        before = next((each for each in self._table if each["rank"] == tile["rank"]), tile)
+        if tile["state"] != "no answer":
+            return tile
+        if time.monotonic() < self._frozen_until.get(tile["rank"], 0.0):
+            return {**before, "state": "frozen"}
+        return {**tile, "exchanges": before["exchanges"], "told": before["told"]}
 
     def _without_answer(self, tile: messages.Tile, phase: str, trouble: str) -> messages.Tile:
         state = {"off": "off", "starting": "starting", "restarting": "starting"}.get(phase, "gone")
@@ -185,6 +198,8 @@ class Cluster(Looking):
             self._open, self._words = (asked.rank, None) if 0 <= asked.rank < len(self._table) else (-1, None)
         elif asked.what == "interrupt":
             self._say(self._interrupted(asked.rank))
+        elif asked.what == "freeze":
+            self._say(self._froze(asked.rank))
         elif asked.what in _UNDER_WAY:
             if self._acting is not None and self._acting.is_alive():
                 self._say(f"it is {self._under_way} already")
@@ -204,6 +219,16 @@ class Cluster(Looking):
             return str(error)
         busy = [each for each, running in ran.items() if running]
         return f"interrupted {ranks_in_short(busy)}" if busy else "nothing was running"
+
+    def _froze(self, rank: int) -> str:
+        if time.monotonic() < self._frozen_until.get(rank, 0.0):
+            return f"rank {rank} stands still already"
+        try:
+            self._cluster.wire.request(rank, "ifog.engine.status:freeze", _FREEZE)  # which is answered when it is over
+        except _LOST as error:
+            return str(error)
+        self._frozen_until[rank] = time.monotonic() + _FREEZE + _TIMEOUT
+        return f"rank {rank} stands still for {_FREEZE} s"
 
     def _act(self, what: str) -> None:
         """Start, restart or stop, beside the looks: it takes seconds."""
@@ -231,6 +256,8 @@ def _tile(engine: Mapping[str, Any]) -> messages.Tile:
         "seconds": round(float(engine.get("seconds") or 0.0), 1),
         "operation": str(engine.get("operation") or ""),
         "waits_for": -1 if engine.get("waits_for") is None else int(engine["waits_for"]),
+        "exchanges": int(engine.get("exchanges") or 0),
+        "told": [int(rank) for rank in engine.get("told") or ()],
         "error": str(engine.get("error") or ""),
         "error_ago": round(time.time() - engine["error_at"]) if engine.get("error_at") else 0.0,
     }

@@ -9,7 +9,14 @@ from . import messages, picture, theme
 _WIDTH, _TILE, _HEIGHT, _GAP, _HEAD = 660, 158, 92, 8, 34
 _MOST = 64  # tiles; of more only the first are drawn
 _LETTERS = 21  # that fit into a tile
-COLOURS = {"idle": theme.GREY, "busy": "#0072B2", "waiting": "#E69F00", "no answer": "#CC79A7", "gone": "#D55E00"}
+COLOURS = {
+    "idle": theme.GREY,
+    "busy": "#0072B2",
+    "waiting": "#E69F00",
+    "no answer": "#CC79A7",
+    "frozen": "#56B4E9",
+    "gone": "#D55E00",
+}
 
 
 def figure(seen: messages.Tiles) -> str:
@@ -43,7 +50,7 @@ def _tile(tile: messages.Tile, x: int, y: int) -> str:
     text = "".join(
         f'<text x="{x + 10}" y="{y + 42 + 18 * k}"{_red(k)}>{escape(_cut(word))}</text>' for k, word in enumerate(words) if word
     )
-    filled = "1" if tile["state"] in ("busy", "waiting", "gone", "no answer") else "0"
+    filled = "1" if tile["state"] in ("busy", "waiting", "frozen", "gone", "no answer") else "0"
     return (
         f'<rect x="{x}" y="{y}" width="{_TILE - 2}" height="{_HEIGHT - 2}" rx="6" fill="none" stroke="{colour}"{dashed}/>'
         f'<rect x="{x}" y="{y}" width="5" height="{_HEIGHT - 2}" rx="2" fill="{colour}" fill-opacity="{filled}"/>'

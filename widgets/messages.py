@@ -161,11 +161,13 @@ class Tile(TypedDict):
     threads: int
     memory: float  # bytes
     gpu_memory: float
-    state: str  # idle, busy, waiting, no answer; gone, starting, off
+    state: str  # idle, busy, waiting, frozen, no answer; gone, starting, off
     cell: str  # the first line of what runs
     seconds: float  # for how long
     operation: str
     waits_for: int  # −1: nobody
+    exchanges: int  # so many it has made since the last failure
+    told: list[int]  # to whom it has given its last tensor
     error: str  # the last one
     error_ago: float  # seconds
 
@@ -414,7 +416,7 @@ class Arrange:
 
 @dataclass(frozen=True)
 class Do:
-    """Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none)."""
+    """Something is to be done with the engines: start, stop, restart; interrupt a rank, open or freeze it (−1: all, none)."""
 
     what: str
     rank: int

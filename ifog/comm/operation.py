@@ -152,6 +152,7 @@ class Publication:
             self.readers = list(readers)
         else:
             self.readers = [reader for reader in readers if world.is_local[reader]]
+            world.readers_elsewhere = [reader for reader in readers if not world.is_local[reader]]
             for reader in readers:
                 if not world.is_local[reader]:
                     self._send(reader, factors[reader] if factors else 1.0, rows, *(pieces or {}).get(reader, (0, nbytes)))

@@ -141,6 +141,7 @@ class World:
         """Whether a call is being made."""
         self.pending: list[Handle[Any]] = []
         self.readers = list(_NO_READERS)
+        self.readers_elsewhere: list[int] = []  # of the last publication, on other machines
         self.said: list[object] = [None] * SLOTS
         self.ways: dict[str, Any] = {}  # short ones, of what all ranks do together: by `swift`
         self.call = b"ifog.init()"
@@ -434,7 +435,7 @@ class World:
             words[board.mine + EPOCH] = epoch
         self._all_reach(EPOCH, epoch, patience)
         self.sequence = 0
-        self.readers = list(_NO_READERS)
+        self.readers, self.readers_elsewhere = list(_NO_READERS), []
         for begin in self.listeners:
             begin()
         self._told = False
@@ -449,6 +450,11 @@ class World:
     def key(self) -> int:
         """The key of the next publication."""
         return self.epoch << 32 | self.sequence + 1
+
+    def told(self) -> list[int]:
+        """To whom this rank has given its last tensor."""
+        _, readers, _ = max(self.readers, key=lambda publication: publication[0])
+        return sorted({*readers, *self.readers_elsewhere} - {self.rank})
 
     def pairs_key(self, tag: int) -> int:
         """The key of messages between two ranks: they arrive in the order in which they were sent."""

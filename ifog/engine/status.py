@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -31,6 +32,8 @@ def status() -> dict[str, Any]:
         "ready": here is not None,
         "operation": None,
         "waits_for": None,
+        "exchanges": 0 if here is None else here.sequence,
+        "told": [] if here is None else here.told(),
     }
     if cell.running and hooks is not None:
         said |= {"cell": hooks.code.strip().partition("\n")[0], "seconds": time.time() - hooks.since}
@@ -59,6 +62,19 @@ def interrupt() -> bool:
     if running:
         os.kill(os.getpid(), signal.SIGINT)
     return running
+
+
+def freeze(seconds: int) -> None:
+    """Stand still for so long, whatever runs here, so that one can see who waits for it."""
+    here = world.existing()
+    with cell.lock:  # no cell begins or ends meanwhile
+        idle = here.board if here is not None and here.board.state(here.rank) == board.IDLE else None
+        if idle is not None:
+            idle.enter(board.RUNNING)  # else who waits for the next cell of this rank would take it for one that has ended
+        # PyDLL keeps Python's lock, so that all threads of Python stand still; those that answer heartbeats have none
+        ctypes.PyDLL(None).sleep(ctypes.c_uint(seconds))
+        if idle is not None:
+            idle.enter(board.IDLE)
 
 
 def _memory() -> int:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from engines_and_notebooks import until
+from ipyparallel.error import CompositeError
 
 from ifog.engine.telemetry import Sender
 
@@ -110,6 +111,54 @@ def test_an_engine_answers_while_it_computes(four):
         cluster.wire.request(1, "operator:truediv", 1, 0).result(5)
     assert cluster.wire.request(1, "operator:add", 1, 2).result(5) == 3
     busy.get()
+
+
+@pytest.mark.slow
+def test_how_many_exchanges_a_rank_has_made_and_whom_it_has_told_is_seen(four):
+    cluster, _ = four
+    code = "import ifog, torch\nifog.set_topology(ifog.topology.ring(4))\nx = torch.ones(2)\n"
+    cluster.view.execute(code + "for _ in range(7): ifog.neighbor_allreduce(x)", block=True)
+    before = cluster.status(5.0)["engines"]
+    assert [engine["told"] for engine in before] == [[1, 3], [0, 2], [1, 3], [0, 2]]
+    cluster.view.execute("for _ in range(100): ifog.neighbor_allreduce(x)", block=True)
+    after = cluster.status(5.0)["engines"]
+    assert [b["exchanges"] - a["exchanges"] for a, b in zip(before, after, strict=True)] == [100] * 4
+    cluster.view.execute("ifog.set_topology(ifog.topology.exponential(4))\nifog.broadcast(x, 1)", block=True)
+    assert [engine["told"] for engine in cluster.status(5.0)["engines"]][1] == [0, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_frozen_rank_stands_still_whatever_it_does_and_all_go_on_afterwards(four):
+    cluster, _ = four
+
+    def freeze(seconds):
+        return cluster.wire.request(2, "ifog.engine.status:freeze", seconds)
+
+    def states():
+        return [engine["state"] for engine in cluster.status(0.3)["engines"]]
+
+    rounds = "import ifog, time\nfor _ in range({}):\n    ifog.barrier()\n    time.sleep(0.02)"
+    busy = cluster.view.execute(rounds.format(60), block=False)
+    until(lambda: all(engine["state"] != "idle" for engine in cluster.status()["engines"]))
+    thawed = freeze(3)
+    until(lambda: states() == ["waiting", "waiting", "no answer", "waiting"])
+    assert not thawed.done()
+    busy.get()
+    assert thawed.done()
+
+    thawed = freeze(4)  # between two cells: nobody takes it for one that has ended the cell
+    cluster.view.execute("ifog.barrier()", block=True)
+    assert thawed.result(1) is None
+
+    busy = cluster.view.execute(rounds.format(10_000), block=False)
+    until(lambda: all(engine["state"] != "idle" for engine in cluster.status()["engines"]))
+    thawed = freeze(2)
+    until(lambda: states()[2] == "no answer")
+    cluster.interrupt(timeout=0.2)
+    with pytest.raises(CompositeError):
+        busy.get()
+    assert thawed.result(1) is None
+    cluster.view.execute("ifog.barrier()", block=True)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The tiles' Python side: what is sent of a cluster as it starts, breaks and goes, and the picture that stays."""
 
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -90,6 +91,20 @@ def test_what_an_engine_does_and_for_whom_it_waits_is_told(tiles):
     assert seen.tiles[0] | waits == seen.tiles[0]
     assert (seen.said, seen.facts) == ("rank 0 waits for rank 1", "3 engines · on here · MPICH 5")
     assert [tile["waits_for"] for tile in seen.tiles] == [1, -1, -1]
+
+
+def test_a_rank_that_does_not_answer_because_it_was_frozen_says_so(tiles, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Cluster, "wire", SimpleNamespace(request=lambda *words: asked.append(words)))
+    tiles._tiles(said(state="busy", cell="f()", exchanges=7, told=[1, 2]))
+    assert tiles._froze(0) == "rank 0 stands still for 5 s"
+    assert tiles._froze(0) == "rank 0 stands still already"
+    assert asked == [(0, "ifog.engine.status:freeze", 5)]
+    tile = tiles._tiles(said(state="no answer")).tiles[0]
+    assert (tile["state"], tile["cell"], tile["exchanges"], tile["told"]) == ("frozen", "f()", 7, [1, 2])
+    tiles._frozen_until.clear()
+    tile = tiles._tiles(said(state="no answer")).tiles[0]
+    assert (tile["state"], tile["cell"], tile["exchanges"], tile["told"]) == ("no answer", "", 7, [1, 2])
 
 
 def test_the_rank_that_died_says_why_and_all_are_gone(tiles):

@@ -48,6 +48,7 @@ TILES = [
     "%%px\nimport ifog, torch, time\nprint('hello from', ifog.rank())",
     "%%px\nif ifog.rank() == 2:\n    while True: time.sleep(0.1)\nifog.barrier()",
     "%%px\nimport ifog\n1 + ifog.rank()",
+    "%%px\nimport ifog, torch, time\nfor _ in range(120):\n    ifog.neighbor_allreduce(torch.ones(2))\n    time.sleep(0.04)",
 ]
 
 
@@ -91,6 +92,20 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     words.scroll_into_view_if_needed()
     notebook.picture("cluster-words")
 
+    words.get_by_role("button", name="close").click()
+    run(page, 5)
+    page.locator(".ifog-cluster").evaluate("e => e.scrollIntoView()")
+    page.locator(".ifog-ring path.used").first.wait_for()
+    notebook.picture("cluster-talking")
+    press("freeze rank 2 for 5 seconds")
+    page.locator(".ifog-tile[data-state='frozen']", has_text="rank 2").wait_for()
+    page.locator(".ifog-line", has_text="ranks 0, 1, 3 wait for rank 2").wait_for()
+    notebook.picture("cluster-frozen")
+    page.locator(".ifog-tile[data-state='idle']").nth(3).wait_for()
+    assert "rror" not in output(5).inner_text()
+    assert notebook.ask("[tile['exchanges'] for tile in tiles._seen.tiles] == [120] * 4")
+    tile(0).click()
+
     pid = notebook.ask("tiles._seen.tiles[1]['pid']")
     os.kill(pid, 9)
     page.get_by_role("alert").get_by_text(f"rank 1 (process {pid}) was killed by signal 9").wait_for()
@@ -105,6 +120,11 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     notebook.picture("cluster-restarted")
 
     notebook.theme("Dark")
+    run(page, 5)
+    page.locator(".ifog-ring path.used").first.wait_for()
+    page.evaluate("() => document.querySelector('.ifog-cluster').scrollIntoView()")
+    notebook.picture("cluster-dark")
+    tile(3, "idle").wait_for()
     press("larger type, for a lecture hall")
     page.evaluate("() => document.querySelector('.ifog-cluster').scrollIntoView()")
     notebook.picture("cluster-dark-presentation")

@@ -127,6 +127,14 @@ def test_the_result_may_be_the_next_input_and_the_input_may_change_at_once():
     torch.testing.assert_close(x, xs[me], rtol=0, atol=1e-12)
 
 
+def test_on_either_way_it_is_known_whom_a_rank_has_told_last():
+    for _ in range(2):
+        ifog.neighbor_allreduce(torch.ones(3))
+        assert world.current().told() == ifog.out_neighbors()
+        ifog.allreduce(torch.ones(3))
+        assert world.current().told() == [rank for rank in range(n) if rank != me]
+
+
 @alone
 def test_a_failure_on_the_short_way_is_everybodys():
     x = torch.ones(4)

@@ -3,8 +3,22 @@ import type { Tile, Tiles, ToThePage, Words } from "./messages";
 
 const NONE: Tiles = { type: "tiles", name: "", n: 0, phase: "", facts: "", said: "", trouble: "", note: "", tiles: [] };
 
+const MOST = 24; // ranks that can be told apart on a small circle
+
+/** Two ranks, of which one has given its last tensor to the other, or each. */
+export interface Link {
+  a: number;
+  b: number;
+  there: boolean;
+  back: boolean;
+  /** Just now. */
+  used: boolean;
+}
+
 export class ClusterState {
   seen: Tiles = NONE;
+  /** The ranks that have exchanged something between the last two looks. */
+  used = new Set<number>();
   words: Words | null = null;
   /** The rank whose words are shown, or −1. */
   open = -1;
@@ -21,8 +35,11 @@ export class ClusterState {
   }
 
   take(message: ToThePage): void {
-    if (message.type === "tiles") this.seen = message;
-    else if (message.type === "words") this.words = message;
+    if (message.type === "tiles") {
+      const before = this.seen.tiles;
+      const went = message.tiles.filter(({ rank, exchanges }) => exchanges > 0 && before[rank] && exchanges !== before[rank].exchanges);
+      [this.seen, this.used] = [message, new Set(went.map(({ rank }) => rank))];
+    } else if (message.type === "words") this.words = message;
     else return;
     this.tell();
   }
@@ -37,6 +54,32 @@ export class ClusterState {
   /** The words of the rank that is open, once they are there. */
   get shown(): Words | null {
     return this.words && this.words.rank === this.open ? this.words : null;
+  }
+
+  /** Who has given its last tensor to whom. */
+  get links(): Link[] {
+    const found = new Map<string, Link>();
+    for (const { rank, told } of this.seen.tiles) {
+      for (const other of told) {
+        const [a, b] = [Math.min(rank, other), Math.max(rank, other)];
+        const link = found.get(`${a} ${b}`) ?? { a, b, there: false, back: false, used: false };
+        link[rank === a ? "there" : "back"] = true;
+        link.used ||= this.used.has(rank);
+        found.set(`${a} ${b}`, link);
+      }
+    }
+    return [...found.values()];
+  }
+
+  /** Whether there is something to see in who talks to whom. */
+  get round(): boolean {
+    return this.seen.n > 1 && this.seen.n <= MOST;
+  }
+
+  /** Whether a rank can be frozen: between machines others would take it for dead. */
+  freezable(tile: Tile): boolean {
+    const { phase, n, facts } = this.seen;
+    return phase === "running" && n > 1 && !facts.includes("hosts") && (working(tile) || tile.state === "idle");
   }
 
   /** What can be done now. */

@@ -1,11 +1,12 @@
 // One view of a cluster: a tile for each engine, the buttons above them, and below what one rank has said last.
+import { Ring } from "./cluster_ring";
 import { type ClusterState, bytes, doing, seconds, working } from "./cluster_state";
 import { button, icon, make } from "./dom";
 import type { FromThePage, Tile } from "./messages";
 
 const MANY = 24; // engines; more get small tiles
 const SURE = 4000; // milliseconds within which a button that destroys something is to be pressed again
-const ICONS = { idle: "ring", busy: "dot", waiting: "sand", "no answer": "question", gone: "cross" } as const;
+const ICONS = { idle: "ring", busy: "dot", waiting: "sand", frozen: "flake", "no answer": "question", gone: "cross" } as const;
 
 /** The parts of a tile, which stay while what they say changes. */
 interface Parts {
@@ -13,6 +14,7 @@ interface Parts {
   open: HTMLButtonElement;
   state: HTMLElement;
   interrupt: HTMLButtonElement;
+  freeze: HTMLButtonElement;
   [line: string]: HTMLElement;
 }
 
@@ -27,6 +29,7 @@ export class ClusterView {
   private readonly facts = make("span", { class: "ifog-soft" });
   private readonly trouble = make("div", { class: "ifog-trouble", role: "alert" });
   private readonly said = make("div", { class: "ifog-soft ifog-line" });
+  private readonly ring = new Ring();
   private readonly grid = make("div", { class: "ifog-tiles" });
   private readonly words = make("div", { class: "ifog-words", role: "region", tabindex: "0" });
   private readonly live = make("div", { class: "ifog-unseen", "aria-live": "polite" });
@@ -47,7 +50,8 @@ export class ClusterView {
     const larger = button("Aa", "larger type, for a lecture hall", () => this.present(!this.root.classList.contains("presentation")));
     const bar = make("div", { class: "ifog-bar" }, this.title, this.phase, this.facts, make("span", { class: "spring" }));
     bar.append(...Object.values(this.buttons), larger);
-    this.root.append(bar, this.trouble, this.said, this.grid, this.words, this.live);
+    const around = make("div", { class: "ifog-around" }, this.ring.root, this.grid);
+    this.root.append(bar, this.trouble, this.said, make("div", { class: "ifog-floor" }, around), this.words, this.live);
     parent.append(this.root);
     this.root.classList.toggle("presentation", state.larger ?? presentation);
     this.endings = [state.subscribe(() => this.write())];
@@ -112,6 +116,7 @@ export class ClusterView {
     while (this.tiles.length > seen.tiles.length) this.tiles.pop()!.root.remove();
     while (this.tiles.length < seen.tiles.length) this.addTile(this.tiles.length);
     seen.tiles.forEach((tile, rank) => this.writeTile(tile, this.tiles[rank]));
+    this.ring.write(this.state);
     const busy = seen.tiles.filter(working).length;
     const said = `${seen.name} ${this.phase.textContent}: ${busy} of ${seen.n} engines busy. ${seen.trouble || seen.said}`;
     this.root.setAttribute("aria-label", said);
@@ -124,13 +129,14 @@ export class ClusterView {
     open.removeAttribute("title");
     open.append(state);
     const interrupt = button(icon("square"), `interrupt rank ${rank}`, () => this.ask("interrupt", rank));
+    const freeze = button(icon("flake"), `freeze rank ${rank} for 5 seconds: see who waits for it`, () => this.ask("freeze", rank));
     const lines = Object.fromEntries(LINES.map((line) => [line, make("div", { class: `ifog-${line}` })]));
-    const root = make("div", { class: "ifog-tile" }, make("div", { class: "ifog-head" }, open, interrupt), ...Object.values(lines));
+    const root = make("div", { class: "ifog-tile" }, make("div", { class: "ifog-head" }, open, interrupt, freeze), ...Object.values(lines));
     root.addEventListener("click", (event) => {
       if (!(event.target as Element).closest("button")) open.click();
     });
     this.grid.append(root);
-    this.tiles.push({ root, open, state, interrupt, ...lines } as Parts);
+    this.tiles.push({ root, open, state, interrupt, freeze, ...lines } as Parts);
   }
 
   private writeTile(tile: Tile, parts: Parts): void {
@@ -142,10 +148,12 @@ export class ClusterView {
     const about = [tile.host && this.state.seen.facts.includes("hosts") ? tile.host : "", tile.memory ? bytes(tile.memory) : ""];
     about.push(tile.gpu ? `GPU ${tile.gpu}${tile.gpu_memory ? ` ${bytes(tile.gpu_memory)}` : ""}` : "");
     about.push(tile.threads ? `${tile.threads} thread${tile.threads > 1 ? "s" : ""}` : "", tile.pid ? `pid ${tile.pid}` : "");
-    put(parts.about, about.filter(Boolean).join(" · "));
-    put(parts.doing, working(tile) ? `${seconds(tile.seconds)} · ${doing(tile)}` : "");
+    about.push(tile.exchanges ? `${tile.exchanges.toLocaleString("en-US")} exchange${tile.exchanges > 1 ? "s" : ""}` : "");
+    put(parts.about, about.filter(Boolean).map((each) => each.replaceAll(" ", "\u00a0")).join(" · "));
+    put(parts.doing, working(tile) || doing(tile) ? `${seconds(tile.seconds)} · ${doing(tile)}` : "");
     put(parts.error, tile.error ? tile.error + (tile.error_ago ? ` (${seconds(tile.error_ago)} ago)` : "") : "");
     parts.interrupt.hidden = !working(tile);
+    parts.freeze.hidden = !this.state.freezable(tile);
     const open = this.state.open === tile.rank;
     parts.open.setAttribute("aria-expanded", String(open));
     parts.root.classList.toggle("open", open);

@@ -33,20 +33,27 @@ const ICONS = {
   cross: "M3.2 2 8 6.8 12.8 2 14 3.2 9.2 8l4.8 4.8-1.2 1.2L8 9.2 3.2 14 2 12.8 6.8 8 2 3.2z",
   ring: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2zM8 4a4 4 0 1 1 0 8 4 4 0 1 1 0-8z",
   dot: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2z",
+  flake: "M7.3 9.5 7.3 15.6 8.7 15.6 8.7 9.5zM6.4 8.1 1.1 11.2 1.8 12.4 7.1 9.4zM7.1 6.6 1.8 3.6 1.1 4.8 6.4 7.9zM8.7 6.5 8.7 0.4 7.3 0.4 7.3 6.5zM9.6 7.9 14.9 4.8 14.2 3.6 8.9 6.6zM8.9 9.4 14.2 12.4 14.9 11.2 9.6 8.1z",
   sand: "M3 1h10v2L9.2 8 13 13v2H3v-2l3.8-5L3 3z",
   question: "M5 5.5A3 3 0 0 1 8 2.5a3 3 0 0 1 1 5.8V10H7V7h1a1.2 1.2 0 1 0-1.2-1.5zM7 11.5h2v2H7z",
 };
 
+/** A part of an SVG. */
+export function shape<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, string | number>,
+  ...children: (Node | string)[]
+): SVGElementTagNameMap[K] {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
 /** A small picture for a button: drawn here, because not every machine has a letter for it. */
 export function icon(name: keyof typeof ICONS): SVGSVGElement {
-  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  drawn.setAttribute("viewBox", "0 0 16 16");
-  drawn.setAttribute("aria-hidden", "true");
-  drawn.setAttribute("fill-rule", "evenodd");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", ICONS[name]);
-  drawn.append(path);
-  return drawn;
+  const path = shape("path", { d: ICONS[name] });
+  return shape("svg", { viewBox: "0 0 16 16", "aria-hidden": "true", "fill-rule": "evenodd" }, path);
 }
 
 export function select(label: string, options: readonly string[], chosen: (value: string) => void): HTMLSelectElement {

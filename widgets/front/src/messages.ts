@@ -41,6 +41,8 @@ export interface Tile {
   seconds: number;
   operation: string;
   waits_for: number;
+  exchanges: number;
+  told: number[];
   error: string;
   error_ago: number;
 }
@@ -329,7 +331,7 @@ export interface Colour {
   what: string;
 }
 
-/** Something is to be done with the engines: start, stop, restart; interrupt a rank, open it (−1: all, none). */
+/** Something is to be done with the engines: start, stop, restart; interrupt a rank, open or freeze it (−1: all, none). */
 export interface Do {
   type: "do";
   what: string;
