@@ -35,8 +35,8 @@ class Playground(LiveWidget):
     with the one before.
 
     ``<circle data-drag="side" data-from="90" data-to="10" data-set="colour=red">`` can be dragged up and down: at the height
-    ``data-from``, in the SVG's viewBox, the control is at its first position, at ``data-to`` at its last. Grabbing it sets
-    others (``a=1;b=2``); who has no mouse uses the sliders.
+    ``data-from``, in the SVG's viewBox, the control is at its first position, at ``data-to`` at its last. Dragging it sets
+    others, too (``a=1;b=2``); who has no mouse uses the sliders.
     """
 
     _esm = (STATIC / "playground.js").read_text()

@@ -110,7 +110,7 @@ class Panel:
     ) -> None:
         """A point that can be dragged up and down, which turns a knob of the `Playground`.
 
-        At ``low`` the knob is at its first position, at ``high`` at its last. Grabbing the point ``sets`` other knobs.
+        At ``low`` the knob is at its first position, at ``high`` at its last. Dragging it ``sets`` other knobs, too.
         """
         (a, _, _), (b, first, last) = self.place([x, x, x], [y, low, high])
         others = ";".join(f"{name}={value}" for name, value in (sets or {}).items())

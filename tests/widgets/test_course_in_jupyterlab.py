@@ -87,6 +87,18 @@ def test_a_dot_that_is_dragged_takes_the_curve_with_it(opened):
     page.get_by_label("topology").select_option("star")
     notebook.until("shown.values['topology'] == 'star'")
     assert notebook.ask("shown.values['jolt']") > 4
+
+    def touch(kind, *points):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+
+    finger = page.context.new_cdp_session(page)
+    box = page.locator(".ifog-picture [data-drag]").nth(9).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch("touchStart", (x, y))
+    for k in range(1, 21):
+        touch("touchMove", (x, y - 2 * k))
+    touch("touchEnd")
+    notebook.until("shown.values['node'] == 9 and shown.values['jolt'] > 7")  # it has not scrolled the page
     assert page.troubles == []
 
 

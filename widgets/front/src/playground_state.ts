@@ -9,7 +9,7 @@ export interface Handle {
   knob: number;
   from: number;
   to: number;
-  /** Other knobs and their positions, as soon as it is grabbed. */
+  /** Other knobs and their positions, with the first move. */
   sets: [number, number][];
 }
 

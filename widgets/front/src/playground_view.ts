@@ -40,6 +40,8 @@ export class PlaygroundView {
     this.picture.addEventListener("pointerdown", (event) => this.grab(event));
     this.picture.addEventListener("pointermove", (event) => this.drag(event));
     this.picture.addEventListener("lostpointercapture", () => (this.held = null));
+    // a finger that drags does not scroll the page; touch-action would say so, but not inside an SVG
+    this.picture.addEventListener("touchstart", (event) => this.held && event.preventDefault(), { passive: false });
     this.end = state.subscribe(() => this.update());
     this.update();
   }
@@ -74,8 +76,8 @@ export class PlaygroundView {
     event.preventDefault(); // else it would begin to select text
     const box = part.getBoundingClientRect();
     this.held = { handle, off: event.clientY - (box.top + box.bottom) / 2, pointer: event.pointerId };
+    // nothing is drawn anew before it moves: what a finger has touched must still be there to hear of it
     this.picture.setPointerCapture(event.pointerId);
-    this.drag(event);
   }
 
   private drag(event: PointerEvent): void {

@@ -61,7 +61,7 @@ test("what runs by itself stops at its end, and begins anew from there", () => {
   assert.deepEqual([state.at[0], state.playing], [0, true]);
 });
 
-test("a handle that is dragged turns its knob to the nearest position, and grabbing it sets others", () => {
+test("a handle that is dragged turns its knob to the nearest position, and sets others", () => {
   const { state } = begun();
   const handle = state.handle({ drag: "n", from: "90", to: "30", set: "kind=star; n=9; size=2" })!;
   assert.deepEqual(handle, { knob: 0, from: 90, to: 30, sets: [[1, 1]] });
