@@ -80,7 +80,8 @@ class Audience {
 
   private tell(): void {
     const hidden = document.visibilityState === "hidden";
-    say(this.model, { type: "watched", views: hidden ? 0 : this.views, held: this.holding.size > 0 && !hidden, page: PAGE });
+    const held = [...this.holding].some((view) => view.isConnected); // JupyterLab may take one away under the hand
+    say(this.model, { type: "watched", views: hidden ? 0 : this.views, held: held && !hidden, page: PAGE });
   }
 }
 
