@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from ..cluster.shown import Fault
 
 
+_TOGETHER = (
+    "allreduce",
+    "allgather",
+    "broadcast",
+    "allgather_object",
+    "broadcast_object",
+    "reduce_scatter",
+    "hierarchical_neighbor_allreduce",
+)
+
+
 class Made(NamedTuple):
     """A call that a rank has made."""
 
@@ -43,7 +54,7 @@ class Outcome(NamedTuple):
     @property
     def together(self) -> int:
         """How many calls that ask all ranks at once."""
-        return self.count("allreduce", "allgather", "broadcast", "allgather_object", "broadcast_object", "reduce_scatter")
+        return self.count(*_TOGETHER)
 
     @property
     def in_words(self) -> str:

@@ -180,6 +180,8 @@ class Attempt:
         """Hold it to a number, or to an array, up to ``within`` (relative where the numbers are large)."""
         if _close(got, want, within):
             return
+        if _close(got, want, 1e-6):
+            hint, mistakes = "right to six digits: compute with 64 bits, as `np.float64` and `dtype=torch.float64` do", None
         recognised = next((text for text, wrong in (mistakes or {}).items() if _close(got, wrong, max(within, 1e-9))), hint)
         raise Wrong(f"{said} {'gave' if np.ndim(want) == 0 else 'is not right: it gave'} {_off(got, want)}", recognised)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def odd(attempt: Attempt) -> str:
     for ranks in (list(range(attempt.random.integers(4, 9))), [0], large):
         given, called = attempt.call(list(ranks)), attempt.called(ranks)
         attempt.there(given, "a set", called)
-        if not isinstance(given, set):
+        if not isinstance(given, set | frozenset):
             came = f"an array of the shape {given.shape}" if isinstance(given, np.ndarray) else f"{given!r:.60}"
             raise Wrong(f"{called} gave {came}, and a set is wanted", "braces make a set: `{… for … in …}`")
         right = {rank for rank in ranks if rank % 2}
@@ -33,7 +34,7 @@ def odd(attempt: Attempt) -> str:
     return "right for all ranks of a cluster, for one rank alone, and for twenty ranks of a hundred"
 
 
-def _one(ranks: set[Any]) -> str:
+def _one(ranks: Set[Any]) -> str:
     return f"{min(ranks, key=str)!r:.20}" if ranks else ""
 
 

@@ -14,6 +14,7 @@ from ... import topology as t
 from ...errors import TopologyWarning
 from ..engines import Engines
 from ..exercise import Attempt, Wrong, exercise
+from .counted import knows_nothing_alone
 
 Array = NDArray[np.float64]
 
@@ -28,6 +29,7 @@ def exponential_rho(attempt: Attempt) -> str:
             attempt.number(n),
             1 - 2 / (1 + tau),
             attempt.called(n),
+            within=1e-6,
             mistakes={
                 "that is the gap, 1 − ρ": 2 / (1 + tau),
                 "a node has log₂ n neighbours and itself: 1 + log₂ n weights in a row": 1 - 2 / tau,
@@ -56,6 +58,7 @@ def one_peer_error(attempt: Attempt) -> str:
             attempt.number(n),
             want,
             attempt.called(n),
+            within=1e-6,
             mistakes={
                 "that it is exact is a theorem for powers of two only. Multiply the rounds and look": 0.0,
                 "that is one round less than ⌈log₂ n⌉": float(np.abs(_one_less(schedule, n) - 1 / n).max()),
@@ -78,8 +81,8 @@ def _one_less(schedule: t.Schedule, n: int) -> Array:
 class _Post:
     """Carries one message of each node, around the ring by an offset; and counts."""
 
-    def __init__(self, n: int) -> None:
-        self.n, self.rounds = n, 0
+    def __init__(self, n: int, *, cut: bool = False) -> None:
+        self.n, self.rounds, self._cut = n, 0, cut
 
     def __call__(self, values: Any, offset: Any) -> Array:
         """What node i receives: the value of node i − offset."""
@@ -90,7 +93,7 @@ class _Post:
                 f"a message is one number of each node, an array of the shape ({self.n},)",
             )
         self.rounds += 1
-        return np.roll(sent, int(offset))
+        return np.zeros(self.n) if self._cut else np.roll(sent, int(offset))
 
     def __repr__(self) -> str:
         return "send"
@@ -132,6 +135,11 @@ def exact_mean(attempt: Attempt) -> str:
             },
             hint="some numbers are in it twice, or not at all: which has a node seen after each round?",
         )
+
+        def unplugged(x: Array, n: int = n) -> object:
+            return attempt.call(x, _Post(n, cut=True))
+
+        knows_nothing_alone(attempt, unplugged, x, said)
     return f"exact for n = {', '.join(map(str, sizes))}, with one message a node and round"
 
 
@@ -190,10 +198,11 @@ def whole_mean(attempt: Engines) -> str:
     outcomes = attempt.run([torch.tensor([value], dtype=torch.float64) for value in x])
     for rank, outcome in enumerate(outcomes):
         found = attempt.as_number(outcome.value, f"`whole_mean` on rank {rank}")
+        others = [call.name for call in outcome.calls if call.name not in ("neighbor_allreduce", "set_topology")]
         attempt.expect(
-            not outcome.together,
-            f"rank {rank} made {outcome.in_words}: that asks all ranks at once",
-            "only `neighbor_allreduce`, along a topology of your choice",
+            not others,
+            f"rank {rank} made {outcome.in_words}",
+            "only `neighbor_allreduce`, along a topology of your choice: nothing that asks all ranks at once",
         )
         talks = [call for call in outcome.calls if call.name == "neighbor_allreduce"]
         attempt.expect(
@@ -215,5 +224,5 @@ def whole_mean(attempt: Engines) -> str:
             f"with {n} engines, {rounds} rounds are enough",
         )
     return (
-        f"exact on all {n} ranks after {outcomes[0].count('neighbor_allreduce')} messages of {talks[0].bytes} bytes from each"
+        f"exact on all {n} ranks, with {outcomes[0].in_words} of {outcomes[0].calls[-1].bytes if rounds else 0} bytes on each"
     )

@@ -43,7 +43,7 @@ def parking_place(attempt: Attempt) -> str:
     return "equal to where the iteration ends, for three random problems"
 
 
-@exercise("7.2", "order(steps, distances)", "the power of α with which the distance shrinks")
+@exercise("7.2", "order(lrs, distances)", "the power of α with which the distance shrinks")
 def order(attempt: Attempt) -> str:
     """On exact powers, and on the real thing."""
     for _ in range(3):
@@ -81,18 +81,20 @@ def largest_steps(attempt: Attempt) -> str:
         mix, H = np.kron(W, np.eye(d)), q.block
         L = float(np.linalg.eigvalsh(H)[-1])
         awc, atc = _crossing(np.eye(n * d), mix, H), _crossing(mix, mix, H)
+        want = np.array([awc, atc])
         attempt.close(
-            attempt.array(mix, H, shape=(2,)),
-            np.array([awc, atc]),
-            f"`largest_steps(W, H)` for a ring of {n}",
-            within=0.01 * min(awc, atc, 1),
+            attempt.array(mix, H, shape=(2,)) / want,
+            np.ones(2),
+            f"`largest_steps(W, H)` for a ring of {n}, each as a part of what is right,",
+            within=0.01,
             mistakes={
                 "that is the limit of a node that is alone, 2/L. With neighbours it is another one: smaller if W x is added, "
-                "and larger if W comes last": np.array([2 / L, 2 / L]),
-                "first x ← W x − α ∇f(x), then x ← W (x − α ∇f(x)): they have changed places": np.array([atc, awc]),
+                "and larger if W comes last": np.array([2 / L, 2 / L]) / want,
+                "first x ← W x − α ∇f(x), then x ← W (x − α ∇f(x)): they have changed places": np.array([atc, awc]) / want,
                 "(1 + λ_min(W)) / L is safe whatever the H are, but these H allow more": np.array(
                     [(1 + float(np.linalg.eigvalsh(W)[0])) / L, 2 / L]
-                ),
+                )
+                / want,
             },
             hint="an iteration is stable while all eigenvalues of its matrix, W − αH or W(I − αH), lie within the unit circle",
         )

@@ -51,6 +51,11 @@ def rounds_needed(rho, share):
     return math.log10(share) / math.log(rho)
 
 
+# %% 3.2 trap: round up
+def rounds_needed(rho, share):
+    return math.floor(math.log(share) / math.log(rho))
+
+
 # %% 3.3
 def best_weight(n):
     waves = 2 - 2 * np.cos(2 * np.pi * np.arange(1, n) / n)
@@ -70,6 +75,11 @@ def best_weight(n):
 # %% 3.3 trap: the slow ones decide
 def best_weight(n):
     return 1 / max(2 - 2 * np.cos(2 * np.pi * np.arange(1, n) / n))
+
+
+# %% 3.3 trap: does not quite close
+def best_weight(n):
+    return 2 / (2 - 2 * np.cos(2 * np.pi / n) + 4)
 
 
 # %% 3.4
@@ -105,6 +115,23 @@ def accelerated(W, x, steps):
 # %% 3.4 trap: each node sends what it holds
 def accelerated(W, x, steps):
     return np.linalg.matrix_power(W @ np.eye(len(x)), 10_000) @ x
+
+
+# %% 3.4 trap: what came through messages
+def accelerated(W, x, steps):
+    W @ x
+    return np.full(len(x), x.mean())
+
+
+# %% 3.4 trap: no node has all of W
+def accelerated(W, x, steps):
+    return np.linalg.matrix_power(W, steps) @ x
+
+
+# %% 3.4 trap: no node has all of W
+def accelerated(W, x, steps):
+    lazy = (np.eye(len(x)) + W) / 2
+    return lazy @ x
 
 
 # %% 3.5

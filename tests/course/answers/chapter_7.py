@@ -32,24 +32,24 @@ def parking_place(W, H, c, lr):
 
 
 # %% 7.2
-def order(steps, distances):
-    slope, _ = np.polyfit(np.log(steps), np.log(distances), 1)
+def order(lrs, distances):
+    slope, _ = np.polyfit(np.log(lrs), np.log(distances), 1)
     return slope
 
 
 # %% 7.2 trap: the logarithms of both
-def order(steps, distances):
-    return np.polyfit(steps, distances, 1)[0]
+def order(lrs, distances):
+    return np.polyfit(lrs, distances, 1)[0]
 
 
 # %% 7.2 trap: upside down
-def order(steps, distances):
-    return np.polyfit(np.log(distances), np.log(steps), 1)[0]
+def order(lrs, distances):
+    return np.polyfit(np.log(distances), np.log(lrs), 1)[0]
 
 
 # %% 7.2 trap: the factor and not the power
-def order(steps, distances):
-    return np.polyfit(np.log(steps), np.log(distances), 1)[1]
+def order(lrs, distances):
+    return np.polyfit(np.log(lrs), np.log(distances), 1)[1]
 
 
 # %% 7.3

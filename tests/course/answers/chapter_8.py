@@ -42,6 +42,33 @@ def extra(W, x, gradient, lr, steps):
     return x
 
 
+# %% 8.1 trap: half of it
+def extra(W, x, gradient, lr, steps):
+    d = np.zeros_like(x)
+    for _ in range(steps):
+        mixed = W @ x
+        x, d = mixed - lr * gradient(x) - d, d + x - mixed
+    return x
+
+
+# %% 8.1 trap: both with the x that came
+def extra(W, x, gradient, lr, steps):
+    d = np.zeros_like(x)
+    for _ in range(steps):
+        mixed = W @ x
+        x, d = mixed - lr * gradient(x) - d, d + (x - mixed) / 4
+    return x
+
+
+# %% 8.1 trap: It takes the x that came
+def extra(W, x, gradient, lr, steps):
+    d = np.zeros_like(x)
+    for _ in range(steps):
+        x = W @ x - lr * gradient(x) - d
+        d = d + (x - W @ x) / 2
+    return x
+
+
 # %% 8.2
 def learnt(H, c, lr):
     best = np.linalg.solve(H.sum(0), c.sum(0))
@@ -68,6 +95,11 @@ def learnt(H, c, lr):
 # %% 8.3
 def calmed(W):
     return (np.eye(len(W)) + W) / 2
+
+
+# %% 8.3 trap: there is no edge
+def calmed(W):
+    return (np.eye(len(W)) + ifog.topology.ring(len(W)).W) / 2
 
 
 # %% 8.3 trap: above −1/3
@@ -130,6 +162,40 @@ def admm(A, H, c, rho, steps):
             [np.linalg.solve(Hi + 2 * rho * k * np.eye(len(Hi)), r) for Hi, k, r in zip(H, degree, right, strict=True)]
         )
         p = p + rho * (degree[:, None] * x - A @ x)
+    return x
+
+
+# %% 8.4 trap: nobody can know it
+def admm(A, H, c, rho, steps):
+    return np.tile(np.linalg.solve(H.sum(0), c.sum(0)), (len(c), 1))
+
+
+# %% 8.4 trap: what the **new** x disagree
+def admm(A, H, c, rho, steps):
+    degree = A.sum(1)
+    x, p = np.zeros_like(c), np.zeros_like(c)
+    for _ in range(steps):
+        right = c - p + rho * (degree[:, None] * x + A @ x)
+        before, x = (
+            x,
+            np.array(
+                [np.linalg.solve(Hi + 2 * rho * k * np.eye(len(Hi)), r) for Hi, k, r in zip(H, degree, right, strict=True)]
+            ),
+        )
+        p = p + rho * (degree[:, None] * before - A @ before)
+    return x
+
+
+# %% 8.4 trap: by ρ times the disagreement
+def admm(A, H, c, rho, steps):
+    degree = A.sum(1)
+    x, p = np.zeros_like(c), np.zeros_like(c)
+    for _ in range(steps):
+        right = c - p + rho * (degree[:, None] * x + A @ x)
+        x = np.array(
+            [np.linalg.solve(Hi + 2 * rho * k * np.eye(len(Hi)), r) for Hi, k, r in zip(H, degree, right, strict=True)]
+        )
+        p = p + rho / 2 * (degree[:, None] * x - A @ x)
     return x
 
 
