@@ -2,29 +2,24 @@
 import { CurvesState } from "./curves_state";
 import type { Bench, Choices, Option, ToThePage } from "./messages";
 import { NetworkState } from "./network_state";
+import { Told } from "./told";
 
 /** Pages of several parts are told for which of them a message is. */
 export type Addressed = ToThePage & { part?: string };
 
-export class BenchState {
+export class BenchState extends Told {
   readonly network = new NetworkState();
   readonly curves = new CurvesState();
   bench: Bench | null = null;
   choices: Choices = { type: "choices", problems: [], methods: [], topologies: [], places: [] };
   larger: boolean | null = null;
-  private readonly listeners = new Set<() => void>();
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
 
   take(message: Addressed): void {
     if (message.part === "network") return this.network.take(message);
     if (message.part === "curves") return this.curves.take(message);
     if (message.type === "choices") this.choices = message;
     else if (message.type === "bench") this.bench = message;
-    for (const listener of this.listeners) listener();
+    this.tell();
   }
 
   get goes(): boolean {

@@ -1,5 +1,6 @@
 // How the engines are, as of the last message, and which of them is open: pure state, no drawing.
 import type { Tile, Tiles, ToThePage, Words } from "./messages";
+import { Told } from "./told";
 
 const NONE: Tiles = { type: "tiles", name: "", n: 0, phase: "", facts: "", said: "", trouble: "", note: "", tiles: [] };
 
@@ -15,7 +16,7 @@ export interface Link {
   used: boolean;
 }
 
-export class ClusterState {
+export class ClusterState extends Told {
   seen: Tiles = NONE;
   /** The ranks that have exchanged something between the last two looks. */
   used = new Set<number>();
@@ -23,16 +24,6 @@ export class ClusterState {
   /** The rank whose words are shown, or −1. */
   open = -1;
   larger: boolean | null = null;
-  private readonly listeners = new Set<() => void>();
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
-  }
 
   take(message: ToThePage): void {
     if (message.type === "tiles") {

@@ -1,5 +1,6 @@
 // The rows of all runs as they have arrived, and what is to be drawn of them: pure state, no drawing.
 import type { Part, RunState, ToThePage } from "./messages";
+import { Told } from "./told";
 
 export type Column = (number | null)[];
 /** x and y of one run; null is a gap. */
@@ -21,7 +22,7 @@ const ACROSS = ["iteration", "bytes", "messages", "seconds", "simulated"];
 /** What counts the effort is chosen for the lower axis. */
 const EFFORT = new Set([...ACROSS, "compute", "wait", "copy"]);
 
-export class CurvesState {
+export class CurvesState extends Told {
   runs: RunState[] = [];
   columns: Record<string, number[]>[] = [];
   x = "iteration";
@@ -32,16 +33,6 @@ export class CurvesState {
   alone = "";
   larger: boolean | null = null;
   private wanted = "";
-  private readonly listeners = new Set<() => void>();
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
-  }
 
   take(message: ToThePage): void {
     if (message.type === "curves") {

@@ -1,7 +1,8 @@
 // Who has which samples, as of the last message, and what has been asked for since: pure state, no drawing.
 import type { Bars, Deal, Deals, ToThePage } from "./messages";
+import { Told } from "./told";
+import { Turns } from "./turns";
 
-const LOST = 3000; // milliseconds after which an answer is no longer waited for
 const STEPS = 8; // of the slider in a power of ten
 const [LOW, HIGH] = [-2, 2];
 
@@ -13,7 +14,7 @@ const NONE: Bars = {
   heterogeneity: 0, sizes: "", note: "", turn: 0, counts: new Uint32Array(0),
 };
 
-export class DataState {
+export class DataState extends Told {
   seen: Bars = NONE;
   wanted: Wanted = { rule: "", alpha: 0.1, shards: 2, n: 0, seed: 0, equal: true };
   /** A class that is shown alone, or −1. */
@@ -21,20 +22,11 @@ export class DataState {
   shares = false;
   larger: boolean | null = null;
   private deals: Deals | null = null;
-  private turn = 0;
-  private asked = -Infinity;
-  private waiting = false;
-  private readonly listeners = new Set<() => void>();
+  private readonly turns: Turns;
 
-  constructor(private readonly now: () => number = () => performance.now()) {}
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
+  constructor(now: () => number = () => performance.now()) {
+    super();
+    this.turns = new Turns(now);
   }
 
   take(message: ToThePage): void {
@@ -42,8 +34,7 @@ export class DataState {
     else if (message.type === "bars") {
       if (this.pinned >= message.classes.length) this.pinned = -1;
       this.seen = message;
-      if (message.turn > this.turn) this.turn = message.turn; // dealt from Python, or by another page
-      if (message.turn >= this.turn && !this.waiting) this.follow(message); // else the hand is further already
+      if (this.turns.answer(message.turn)) this.follow(message);
     } else return;
     this.tell();
   }
@@ -58,18 +49,14 @@ export class DataState {
   want(changed: Partial<Wanted>): void {
     this.wanted = { ...this.wanted, ...changed };
     if (this.deals) this.look(this.deals);
-    else this.waiting = true;
+    else this.turns.want();
     this.tell();
   }
 
-  /** What is to be sent now: nothing while an answer is awaited, so that turns never pile up. */
+  /** What is to be sent now. */
   message(): Deal | null {
-    const awaited = this.seen.turn < this.turn && this.now() - this.asked < LOST;
-    if (!this.waiting || awaited) return null;
-    this.waiting = false;
-    this.asked = this.now();
-    this.turn += 1;
-    return { type: "deal", ...this.wanted, turn: this.turn };
+    const turn = this.turns.next();
+    return turn ? { type: "deal", ...this.wanted, turn } : null;
   }
 
   /** On a page that nobody answers: what was dealt beforehand for this α. */

@@ -1,5 +1,6 @@
 // What a network shows, for all its views: pure state, no drawing.
 import type { Blocks, Graph, Places, ToThePage, Values } from "./messages";
+import { Told } from "./told";
 
 const FADE = 250; // milliseconds at most from one value's colour to the next
 
@@ -16,7 +17,7 @@ export type Tool = "move" | "add" | "remove";
 /** What has changed; "moving" is what goes on changing while a hand moves. */
 export type Change = "all" | "places" | "moving" | "values" | "round" | "spot";
 
-export class NetworkState {
+export class NetworkState extends Told<[Change]> {
   graph: Graph | null = null;
   blocks: Blocks | null = null;
   values: Values | null = null;
@@ -36,16 +37,6 @@ export class NetworkState {
   waiting: [number, number][] = [];
   /** How the last view that closed was set, for the next one. */
   kept: { zoom: number; x: number; y: number; presentation: boolean } | null = null;
-  private readonly listeners = new Set<(change: Change) => void>();
-
-  subscribe(listener: (change: Change) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(change: Change): void {
-    for (const listener of this.listeners) listener(change);
-  }
 
   take(message: ToThePage): void {
     if (message.type === "graph") this.takeGraph(message);

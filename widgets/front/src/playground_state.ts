@@ -1,8 +1,9 @@
 // What a playground shows, and which turn of its controls is on its way to Python: pure state, no drawing.
 import type { Knob, ToThePage, Turned } from "./messages";
+import { Told } from "./told";
+import { Turns } from "./turns";
 
 const APART = 700; // milliseconds; turns that follow each other more closely are one movement of the hand
-const LOST = 3000; // milliseconds after which an answer is no longer waited for
 
 /** A part of the picture that turns a knob: at y = from to its first position, at y = to to its last. */
 export interface Handle {
@@ -13,7 +14,7 @@ export interface Handle {
   sets: [number, number][];
 }
 
-export class PlaygroundState {
+export class PlaygroundState extends Told {
   title = "";
   knobs: Knob[] = [];
   play = -1;
@@ -23,31 +24,19 @@ export class PlaygroundState {
   ghost = "";
   playing = false;
   larger: boolean | null = null;
-  private turn = 0;
-  private answered = 0;
-  private asked = -Infinity;
   private moved = -Infinity;
-  private waiting = false;
-  private readonly listeners = new Set<() => void>();
+  private readonly turns: Turns;
 
-  constructor(private readonly now: () => number = () => performance.now()) {}
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
+  constructor(private readonly now: () => number = () => performance.now()) {
+    super();
+    this.turns = new Turns(now);
   }
 
   take(message: ToThePage): void {
     if (message.type === "knobs") [this.title, this.knobs, this.play] = [message.title, message.knobs, message.play];
     else if (message.type === "picture") {
       this.svg = message.svg;
-      this.answered = message.turn;
-      if (message.turn > this.turn) this.turn = message.turn; // turned from Python, or by another page
-      if (message.turn >= this.turn && !this.waiting) this.at = [...message.at]; // else the hand is further already
+      if (this.turns.answer(message.turn)) this.at = [...message.at];
     } else return;
     this.tell();
   }
@@ -64,7 +53,7 @@ export class PlaygroundState {
     if (this.now() - this.moved > APART && !this.playing) this.ghost = this.svg;
     this.moved = this.now();
     this.at = at;
-    this.waiting = true;
+    this.turns.want();
     this.tell();
   }
 
@@ -103,13 +92,9 @@ export class PlaygroundState {
     this.tell();
   }
 
-  /** What is to be sent now: nothing while an answer is awaited, so that turns never pile up. */
+  /** What is to be sent now. */
   message(): Turned | null {
-    const awaited = this.answered < this.turn && this.now() - this.asked < LOST;
-    if (!this.waiting || awaited) return null;
-    this.waiting = false;
-    this.asked = this.now();
-    this.turn += 1;
-    return { type: "turned", at: [...this.at], turn: this.turn };
+    const turn = this.turns.next();
+    return turn ? { type: "turned", at: [...this.at], turn } : null;
   }
 }

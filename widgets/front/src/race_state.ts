@@ -2,6 +2,7 @@
 import { CurvesState } from "./curves_state";
 import type { Addressed } from "./bench_state";
 import type { Race } from "./messages";
+import { Told } from "./told";
 
 /** Where a runner is. */
 export interface Standing {
@@ -14,26 +15,17 @@ export interface Standing {
   cost: number;
 }
 
-export class RaceState {
+export class RaceState extends Told {
   readonly curves = new CurvesState();
   race: Race = { type: "race", by: "iteration", target: 0.1, value: "error", measures: [] };
   /** How much of the whole effort is shown; 1: all there is. */
   share = 1;
   playing = false;
   larger: boolean | null = null;
-  private readonly listeners = new Set<() => void>();
 
   constructor() {
+    super();
     this.curves.subscribe(() => this.tell());
-  }
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
   }
 
   take(message: Addressed): void {

@@ -1,5 +1,6 @@
 // A trace as it has arrived: what is where, and which part of the time is looked at. Pure state, no drawing.
 import type { File, Row, ToThePage, Trace, What } from "./messages";
+import { Told } from "./told";
 
 /** The segments of one kind in one lane of a row, in the order of time: none overlaps the next. */
 export interface Layer {
@@ -18,7 +19,7 @@ export interface Bars {
 export const NOTHING = -1;
 const CLOSEST = 0.02; // microseconds across the whole picture; clocks are not finer
 
-export class TimelineState {
+export class TimelineState extends Told {
   trace: Trace | null = null;
   layers: Layer[] = [];
   from = 0;
@@ -32,16 +33,6 @@ export class TimelineState {
   /** Whoever asked for the trace as a file. */
   saving: ((file: File) => void) | null = null;
   private longest = 0; // of all messages, so that those that are visible can be searched for
-  private readonly listeners = new Set<() => void>();
-
-  subscribe(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  tell(): void {
-    for (const listener of this.listeners) listener();
-  }
 
   take(message: ToThePage): void {
     if (message.type === "file") {
