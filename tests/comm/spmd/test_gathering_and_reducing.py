@@ -13,6 +13,7 @@ from spmd_claims import (
     INTEGERS,
     LARGE,
     alone,
+    assert_close,
     assert_mixed,
     assert_sum,
     everyones,
@@ -223,7 +224,7 @@ def test_hierarchical_averaging_is_the_mean_of_a_machine_mixed_between_machines(
             y = ifog.hierarchical_neighbor_allreduce(xs[me])
             assert y.dtype == dtype
             exact = between_machines(topology[k].W, xs)
-            torch.testing.assert_close(y.to(exact.dtype), exact, rtol=tolerance, atol=tolerance)
+            assert_close(y.to(exact.dtype), exact, rtol=tolerance, atol=tolerance)
         first = ifog.machine_rank() * ifog.local_size()
         assert same(y, everywhere(y)[first])  # the same bits on all of a machine
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from agreement import settle
-from spmd_claims import alone, assert_mixed, everyones, me, n, same
+from spmd_claims import alone, assert_close, assert_mixed, everyones, me, n, same
 
 import ifog
 from ifog import topology as t
@@ -124,7 +124,7 @@ def test_the_result_may_be_the_next_input_and_the_input_may_change_at_once():
         x.fill_(float("nan"))
         x = y
         xs = W @ xs
-    torch.testing.assert_close(x, xs[me], rtol=0, atol=1e-12)
+    assert_close(x, xs[me], rtol=0, atol=1e-12)
 
 
 def test_on_either_way_it_is_known_whom_a_rank_has_told_last():
