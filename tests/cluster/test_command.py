@@ -110,9 +110,11 @@ def test_stop_during_a_cell(clean):
 
 @slow
 def test_start_many_times_in_a_row(clean):
-    for _ in range(5):
+    for k in range(5):
         cluster = Cluster(2).start()
-        assert cluster.view.apply_sync(ifog.size) == [2, 2]
+        assert cluster.view.apply_sync(eval, "__import__('mpi4py.MPI').MPI.COMM_WORLD.size") == [2, 2]
+        if k == 3:  # for ifog's own answer the engines import torch, which takes seconds: one start before the last is enough
+            assert cluster.view.apply_sync(ifog.size) == [2, 2]
         with pytest.raises(SetupError, match="running already"):
             Cluster(2).start()
         cluster.stop()
