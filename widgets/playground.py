@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -91,10 +92,12 @@ class Playground(LiveWidget):
         try:
             return self._draw(**self.values)
         except Exception as error:  # noqa: BLE001  (whatever a user's function does: it is shown where the picture would be)
-            said = escape(f"{type(error).__name__}: {error}"[:110])
+            lines = textwrap.wrap(f"{type(error).__name__}: {error}", 100, max_lines=8, placeholder=" …")
+            said = "".join(f'<tspan x="4" dy="19">{escape(line)}</tspan>' for line in lines)
+            size = f'width="660" height="{19 * len(lines) + 16}"'
             return (
-                f'<svg xmlns="http://www.w3.org/2000/svg" width="660" height="40" viewBox="0 0 660 40" font-size="13" '
-                f'font-family="{escape(theme.FONT)}"><text x="4" y="24" fill="#D55E00">{said}</text></svg>'
+                f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="13" font-family="{escape(theme.FONT)}">'
+                f'<text y="2" fill="#D55E00">{said}</text></svg>'
             )
 
     def _redraw(self) -> None:

@@ -62,6 +62,15 @@ def test_the_picture_without_a_page_has_ink_and_ground_of_its_own():
     assert playground().snapshot("png").startswith(b"\x89PNG")
 
 
+def test_a_long_error_is_shown_whole_in_several_lines():
+    def draw(n=3):
+        raise ValueError("this is too much, and that has a reason " * 5 + f"which comes last: {n}")
+
+    shown = Playground(draw, n=range(5)).snapshot()
+    assert shown.count("<tspan") == 3
+    assert "which comes last: 3" in shown
+
+
 def test_an_error_while_drawing_is_shown_where_the_picture_would_be():
     made = Playground(lambda n=1: DRAWN.format(1 / (n - 2)), n=[1, 2, 3])
     made.set(n=2)
