@@ -131,6 +131,7 @@ def test_engines_are_watched_interrupted_killed_and_restarted(lab, page):
     page.mouse.move(5, 5)
     page.evaluate("() => document.activeElement.blur()")
     notebook.until("not tiles._stale")
+    notebook.until("[said.views for said in tiles._pages.values()] == [1]")  # JupyterLab has made others, and closed none
     notebook.save()
     notebook.open()
     tile(3, "idle").wait_for(timeout=30_000)

@@ -46,13 +46,13 @@ const PAGE = Math.random().toString(36).slice(2);
 
 /** Tells Python whether anybody looks, and whether somebody has the pointer or the keyboard on a view. */
 class Audience {
-  private views = 0;
+  private readonly views = new Set<HTMLElement>();
   private readonly holding = new Set<HTMLElement>();
 
   constructor(private readonly model: Model) {
     // a tab that is closed, or behind others, shows nothing
     document.addEventListener("visibilitychange", () => {
-      if (this.views > 0) this.tell();
+      if (this.views.size > 0) this.tell();
     });
   }
 
@@ -68,20 +68,32 @@ class Audience {
     const events = ["pointerenter", "pointerleave", "focusin", "focusout"];
     const later = () => setTimeout(update); // the focus is nowhere while it moves on
     for (const event of events) view.addEventListener(event, later);
-    this.views += 1;
+    this.views.add(view);
     this.tell();
+    // JupyterLab takes views out of the page without closing them, and may put them back
+    const observer = new ResizeObserver(() => {
+      if (view.isConnected === this.views.has(view)) return;
+      if (view.isConnected) this.views.add(view);
+      else this.forget(view);
+      this.tell();
+    });
+    observer.observe(view);
     return () => {
       for (const event of events) view.removeEventListener(event, later);
-      this.views -= 1;
-      this.holding.delete(view);
+      observer.disconnect();
+      this.forget(view);
       this.tell();
     };
   }
 
+  private forget(view: HTMLElement): void {
+    this.views.delete(view);
+    this.holding.delete(view);
+  }
+
   private tell(): void {
     const hidden = document.visibilityState === "hidden";
-    const held = [...this.holding].some((view) => view.isConnected); // JupyterLab may take one away under the hand
-    say(this.model, { type: "watched", views: hidden ? 0 : this.views, held: held && !hidden, page: PAGE });
+    say(this.model, { type: "watched", views: hidden ? 0 : this.views.size, held: this.holding.size > 0 && !hidden, page: PAGE });
   }
 }
 
