@@ -24,10 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CellFailed, PeerFailed, SetupError
+from ..errors import CellFailed, ExperimentError, PeerFailed, SetupError
 from .home import COMPLAINT, PROFILE, Home, open_privately, running
 from .hosts import read_hosts
 from .plan import Plan
+from .shown import Fault, causes, ranks_in_short
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -315,10 +316,10 @@ class Cluster:
         trouble = self.trouble()
         if trouble:
             raise EnginesLost(trouble)
-        from ..experiment.place import work
+        from ..experiment.place import packed, work
 
         key = uuid.uuid4().hex
-        self._submitted[key] = self.view.apply_async(work, key, dict(task))
+        self._submitted[key] = self.view.apply_async(work, key, packed(task))
         return key
 
     def records(self, key: str, begin: int) -> Report:
@@ -335,7 +336,7 @@ class Cluster:
                 if trouble or time.monotonic() > deadline:
                     raise EnginesLost(trouble or f"rank 0 has not answered for {_DEAF:g} s") from None
         if ended and report.status not in ("done", "stopped", "failed"):
-            submitted.get()  # it never began, and this says why
+            raise _why(submitted)
         if report.error is not None and report.error.startswith(PeerFailed.__name__):
             self._say_if_engines_died()
         return report
@@ -363,6 +364,23 @@ class Cluster:
         if client is not None:
             with contextlib.suppress(Exception):
                 client.close(linger=0)
+
+
+def _why(submitted: Any) -> Exception:
+    """Why a run has never begun."""
+    from ipyparallel.error import CompositeError, RemoteError
+
+    try:
+        submitted.get()
+    except CompositeError as error:
+        faults = {where["engine_id"]: Fault(kind, said, "") for kind, said, _, where in error.elist}
+        (ranks, fault), *_ = causes(faults)[0]
+        return ExperimentError(f"{ranks_in_short(ranks)}: {fault.line}")
+    except RemoteError as error:
+        return ExperimentError(Fault(error.ename, error.evalue, "").line)
+    except Exception as error:  # noqa: BLE001  (the engines have died, for instance)
+        return error
+    return ExperimentError("the engines have ended the run without a word")
 
 
 def connect(cluster_id: str | None = None, profile: str | None = None) -> Cluster:

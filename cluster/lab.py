@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,14 @@ def _jupyterlab(folder: str | None, *, browser: bool) -> int:
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
     process = subprocess.Popen(command)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # JupyterLab has heard it too, and asks whether it is meant
-            continue
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: process.terminate()
+    )  # JupyterLab ends its kernels, and then we our engines
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # JupyterLab has heard it too, and asks whether it is meant
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)

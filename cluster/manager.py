@@ -86,6 +86,7 @@ class Manager:
         self._restarting: asyncio.Task[None] | None = None
         self.note_process(os.getpid())
         self.cluster = ipyparallel.Cluster(
+            cluster_file="",  # none: JupyterLab's list of clusters would look after what is ours
             engines=_LAUNCHERS.get(plan.launcher, plan.launcher),
             n=plan.n,
             delay=0,
@@ -338,8 +339,6 @@ class Manager:
             with contextlib.suppress(psutil.Error):
                 controller.process.terminate()
         end_processes({pid: created for pid, created in self._ours.items() if pid != os.getpid()})
-        with contextlib.suppress(OSError):
-            self.cluster.remove_cluster_file()
         self.home.forget()
 
     # --------------------------------------------------------------------------------------------------- requests

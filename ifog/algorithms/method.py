@@ -130,7 +130,7 @@ class Method:
         self.__name__, self.__qualname__, self.__module__ = function.__name__, function.__qualname__, function.__module__
 
     def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
-        """Sent elsewhere, it is the method of this name there."""
+        """Sent elsewhere, it is the method of this name there; one that a notebook has defined is sent whole to its engines."""
         return find, (self.name,)
 
     @property
@@ -257,6 +257,17 @@ def method(
         return made
 
     return make
+
+
+def made_again(
+    function: Callable[..., torch.Tensor],
+    needs: Sequence[str],
+    memory: Mapping[str, Start],
+    on_swap: OnSwap | None,
+    mail: Sequence[str],
+) -> Method:
+    """A method that comes from elsewhere, in the register of this process."""
+    return method(needs=needs, on_swap=on_swap, mail=mail, **memory)(function)
 
 
 def all() -> dict[str, Method]:  # noqa: A001  (read as ifog.algorithms.all())

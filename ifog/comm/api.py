@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 
-from ..errors import ArgumentError, IfogError
+from ..errors import ArgumentError, IfogError, PeerFailed
 from ..topology import Schedule, exponential
 from . import collectives, graphs, packing, roads, swift, world
 from .devices import HOST
@@ -120,8 +120,11 @@ def set_topology(topology: Any) -> None:
     here = _here()
     with _refusing(here):
         followed = graphs.follow(topology, here.size, here.rank)
-    _agree(here, "set_topology", followed.token, f"({followed.schedule.label})")
-    _state.followed = followed
+
+    def take() -> None:
+        _state.followed = followed
+
+    _agree(here, "set_topology", followed.token, f"({followed.schedule.label})", take)
 
 
 def current_topology() -> Schedule:
@@ -134,8 +137,11 @@ def set_machine_topology(topology: Any) -> None:
     here = _here()
     with _refusing(here):
         followed = graphs.follow(topology, here.machine_count, here.machine_rank, "machine")
-    _agree(here, "set_machine_topology", followed.token, f"({followed.schedule.label})")
-    _state.machines = followed
+
+    def take() -> None:
+        _state.machines = followed
+
+    _agree(here, "set_machine_topology", followed.token, f"({followed.schedule.label})", take)
 
 
 def machine_topology() -> Schedule:
@@ -200,10 +206,19 @@ def _finish(here: World, signature: Call, program: Program[Any], name: str | Non
     return perform(here, signature, program) if wait else Handle(here, name, signature, program)
 
 
-def _agree(here: World, kind: str, token: object, said: str = "") -> None:
+def _agree(here: World, kind: str, token: object, said: str = "", then: Callable[[], None] | None = None) -> None:
+    """Have all ranks call the same, and then do something; all of them, or none."""
     here.check()
-    signature = call(kind, None, (), token, said)
-    _finish(here, signature, collectives.agree(here, signature), None, wait=True)
+    signature, key = call(kind, None, (), token, said), here.key()
+    try:
+        _finish(here, signature, collectives.agree(here, signature), None, wait=True)
+        here.agreed(key)
+    except PeerFailed:
+        if then is not None and here.has_agreed(key):  # it has failed afterwards, and has done it already
+            then()
+        raise
+    if then is not None:
+        then()
 
 
 # -------------------------------------------------------------------------------------------------------- averaging

@@ -31,6 +31,7 @@ SLOTS = 32
 _FAILED_EPOCH, _DEATH_TOLD = range(2)
 # the words of a row
 PID, EPOCH, STATE, SINCE, WAITS_FOR, LOOKED, RECOVER, FAILED, FAILED_AT, BLAMED, REFUSED, GAVE_UP, CRASHED = range(13)
+LAST_CALL, AGREED = 13, 14  # the keys of the last call of a cell that has ended, and of the last that all have agreed on
 _TIMES = (SINCE, LOOKED, FAILED_AT)
 _ROW = 512  # words
 _CALL_TEXT, _FAIL_TEXT, _ROW_BYTES = 128, 640, 8 * _ROW

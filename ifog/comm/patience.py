@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Deadlock, SetupError, WaitWarning
 from ..topology.arguments import warn
-from .board import DIED, ENDED, GAVE_UP, IDLE, LOOKED, REFUSED, RUNNING, WAITING, WAITS_FOR, ranks_in_words
+from .board import DIED, ENDED, GAVE_UP, IDLE, LAST_CALL, LOOKED, REFUSED, RUNNING, WAITING, WAITS_FOR, ranks_in_words
 
 if TYPE_CHECKING:
     from .world import World
@@ -150,8 +150,14 @@ class Patience:
     def _nobody_comes(self, peer: int, state: int) -> str:
         board, ranks, me = self.board, range(self.world.size), self.world.rank
         waiting = [rank for rank in ranks if rank == me or board.state(rank) == WAITING]
+        here = self.world.key() - 1  # the call that is waited in; who has made it is not missed
         alike = [
-            rank for rank in ranks if rank != me and board.state(rank) == state and not board.words[board.row(rank) + GAVE_UP]
+            rank
+            for rank in ranks
+            if rank != me
+            and board.state(rank) == state
+            and not board.words[board.row(rank) + GAVE_UP]
+            and board.words[board.row(rank) + LAST_CALL] < here
         ]
         gone = sorted({peer, *alike})
         verb = "waits" if len(waiting) == 1 else "wait"

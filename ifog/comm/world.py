@@ -30,12 +30,14 @@ from ..errors import CommError, Deadlock, Mismatch, PeerFailed, SetupError
 from . import cell, ending
 from .beginning import agreed, allgather, forget_files_of_mpi, meet, undisturbed
 from .board import (
+    AGREED,
     DIED,
     ENDED,
     EPOCH,
     FAILED,
     GAVE_UP,
     IDLE,
+    LAST_CALL,
     PID,
     RECOVER,
     REFUSED,
@@ -451,6 +453,14 @@ class World:
         """The key of the next publication."""
         return self.epoch << 32 | self.sequence + 1
 
+    def agreed(self, key: int) -> None:
+        """All ranks have made the call with this key."""
+        self.board.words[self.board.mine + AGREED] = key
+
+    def has_agreed(self, key: int) -> bool:
+        """Whether some rank knows that all have made the call with this key."""
+        return any(self.board.words[self.board.row(rank) + AGREED] >= key for rank in range(self.size))
+
     def told(self) -> list[int]:
         """To whom this rank has given its last tensor."""
         _, readers, _ = max(self.readers, key=lambda publication: publication[0])
@@ -480,6 +490,7 @@ class World:
             self.board.give_up(describe(error).splitlines()[0])
         elif self.pending and not self.busy and self.board.failed_epoch < self.epoch:
             self.step_pending()
+        self.board.words[self.board.mine + LAST_CALL] = self.key() - 1
         self.board.enter(IDLE)
 
     # ------------------------------------------------------------------------------------------------------- end

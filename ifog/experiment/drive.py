@@ -89,7 +89,7 @@ def run(
     """
     found = find(method)
     if on is not None:
-        task = {"method": method, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
+        task = {"method": found, "problem": problem, "topology": topology, "steps": steps, "seed": seed, "every": every}
         world = {"effects": effects, "compute": compute, "speeds": speeds, "delay": delay, "lr_schedule": lr_schedule}
         how = {"batch": batch, "start": start, "n": n, "name": name, "pace": checked_pace(pace), "paused": paused}
         keep = {} if checkpoint is None else {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}

@@ -7,11 +7,15 @@ of the run that works, and `steer` hands it what was asked for.
 from __future__ import annotations
 
 import contextlib
+import io
+import pickle
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..errors import ExperimentError
+from ..algorithms import Method
+from ..algorithms.method import made_again
+from ..errors import ArgumentError, ExperimentError
 from .live import Run, remember, runs
 from .nodes import Nodes
 from .steering import Command
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from ..topology import Schedule
 
 _EVERY = 0.05  # seconds between two looks
+_PATIENCE = 10.0  # seconds for which a command waits until the run has begun
 
 
 class Report(NamedTuple):
@@ -66,6 +71,7 @@ class Mirror(Run):
         self._place = place
         self._called = self.name
         self._unwanted = False
+        self._begun = threading.Event()
         self._key = place.submit(task)
         remember(self)
         threading.Thread(target=self._follow, name=f"{self.name} from afar", daemon=True).start()
@@ -89,6 +95,11 @@ class Mirror(Run):
         if command.what == "stop" and self.status == "waiting":
             self._unwanted = True  # it ends as soon as it has begun
             return
+        if not self._begun.wait(_PATIENCE):  # the engines may be importing torch
+            raise ExperimentError(
+                f"{self.name} has not begun yet: the engines are still busy with what was sent to them before. Try again when "
+                "they are done"
+            )
         self._place.command(self._key, command)
 
     def _follow(self) -> None:
@@ -98,6 +109,7 @@ class Mirror(Run):
                 said = self._place.records(self._key, len(self.records))
             except Exception as error:  # noqa: BLE001  whatever it was, nobody will tell of this run any more
                 self.became("failed", error)
+                self._begun.set()
                 return
             if said.name and self.name == self._called:  # else somebody here calls it otherwise
                 self.name = self._called = said.name
@@ -110,6 +122,7 @@ class Mirror(Run):
             self.records.add(said.columns)
             if said.status != self.status:
                 self.became(said.status, None if said.error is None else ExperimentError(said.error))
+                self._begun.set()
             if self._unwanted and self.status in ("running", "paused"):
                 self._unwanted = False
                 with contextlib.suppress(Exception):  # it has just ended by itself
@@ -125,14 +138,32 @@ _key = ""  # of the run that works here
 _before: Run | None = None  # the last run before that
 
 
-def work(key: str, task: Mapping[str, Any]) -> None:
+def packed(task: Mapping[str, Any]) -> bytes:
+    """A task to be sent to where it runs, with the methods, models and functions that a notebook has defined."""
+    import cloudpickle
+
+    class Packer(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, Method) and value.__module__ == "__main__":  # nobody else has it
+                return made_again, (value.function, value.needs, dict(value.memory), value.on_swap, value.mail)
+            return super().reducer_override(value)
+
+    file = io.BytesIO()
+    try:
+        Packer(file).dump(dict(task))
+    except Exception as error:
+        raise ArgumentError(f"this cannot be sent to the engines: {type(error).__name__}: {error}") from error
+    return file.getvalue()
+
+
+def work(key: str, packed: bytes) -> None:
     """Do what was submitted, on this rank as on all the others. `seen` reports it, and `steered` steers it, by the key."""
     global _key, _before
     from .drive import run
 
     _key, _before = key, runs[-1] if runs else None
     try:
-        run(**task)
+        run(**pickle.loads(packed))
     finally:
         if (worked := _found(key)) is not None:
             _ended[key] = worked

@@ -147,7 +147,9 @@ def _resumed(problem: Trained, method: Method, topology: Any, steps: int, about:
     path, run = given["checkpoint"], Run.load(given["checkpoint"])
     other = problem.differences((run._content or {}).get("facts") or {})
     if other:
-        raise ArgumentError(f"{path}: it is of another training: {other}")
+        raise ArgumentError(
+            f"checkpoint={path}: it is of another training: {other}. Choose another name, or delete it to begin anew"
+        )
     for name, value in about.items():
         if run.about[name] != value:
             raise ArgumentError(

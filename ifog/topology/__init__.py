@@ -66,8 +66,10 @@ from .convert import schedule as schedule
 from .cost import Link as Link
 from .cost import compare as compare
 
+import difflib as _difflib
 import sys as _sys
 import types as _types
+from typing import Any as _Any
 
 
 class _Room(_types.ModuleType):
@@ -77,6 +79,12 @@ class _Room(_types.ModuleType):
         # asked of the top, which knows the rooms above this one
         found: Schedule = _sys.modules[__name__.partition(".")[0]].current_topology()
         return found
+
+    def __getattr__(self, name: str) -> _Any:
+        near = _difflib.get_close_matches(name, [known for known in self.__dict__ if not known.startswith("_")], 1)
+        raise AttributeError(
+            f"ifog.topology has no {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), name=name, obj=self
+        )
 
 
 _sys.modules[__name__].__class__ = _Room

@@ -249,19 +249,24 @@ def test_logs_are_kept_by_rank(clean):
 
 
 @slow
-def test_lab_brings_engines_and_takes_them_along(clean, tmp_path):
+@pytest.mark.parametrize("ended", ["JupyterLab", "ifog lab"])
+def test_lab_brings_engines_and_takes_them_along(clean, tmp_path, ended):
     words = [sys.executable, "-m", "ifog.cluster.command", "lab", "-np", "2", "--no-browser", "--folder", str(tmp_path)]
     lab = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         line = next(line for line in lab.stdout if "/lab?token=" in line)
         assert "http://" in line
         assert connect().said()["phase"] == "running"
-        for process in psutil.Process(lab.pid).children():
-            if "jupyterlab" in " ".join(process.cmdline()):
-                process.terminate()
+        assert not list(Home().folder.glob("security/cluster-*.json"))  # which JupyterLab's list of clusters would follow
+        inside = [process for process in psutil.Process(lab.pid).children() if "jupyterlab" in " ".join(process.cmdline())]
+        assert len(inside) == 1
+        (inside[0] if ended == "JupyterLab" else lab).terminate()
         lab.communicate(timeout=60)
         assert not Home().held
+        assert not psutil.pid_exists(inside[0].pid)
     finally:
+        for process in [] if lab.poll() is not None else psutil.Process(lab.pid).children(recursive=True):
+            process.kill()  # who would keep our pipe open
         lab.kill()
         lab.communicate()
 

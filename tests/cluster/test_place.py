@@ -63,3 +63,49 @@ def test_engines_that_die_end_the_run_and_what_came_stays(four):
     assert len(run.history) > 2
     with pytest.raises(CellFailed, match="ifog restart"):
         ifog.run("dgd", PROBLEM, topology="ring", steps=10, lr=LR, on=cluster)
+
+
+DEFINED = """
+import ifog, torch
+from ifog.algorithms import method, zeros
+
+@method(needs="doubly_stochastic", m=zeros)
+def heavy_ball(net, x, grad, s, *, lr, beta=0.5):
+    s.m = beta * s.m + grad()
+    return net.mix(x - lr * s.m)
+
+class Small(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+problem = ifog.problems.least_squares(8, seed=3)
+there = dict(topology="ring", steps=60, on=ifog.connect())
+"""
+
+
+def test_methods_models_and_functions_of_the_notebook_travel_to_the_engines(four):
+    _, notebook = four
+    notebook.good(DEFINED)
+    end = ".wait().history['error'].iloc[-1]"
+    both = f"[ifog.run(heavy_ball, problem, lr=0.02, **how){end} for how in (there, {{**there, 'on': None}})]"
+    first, second = eval(notebook.good(f"[float(x) for x in {both}]").value)
+    assert first == pytest.approx(second, rel=1e-9)
+    assert notebook.good(f"bool(ifog.run('heavy_ball', problem, lr=0.02, **there){end} < 1)").value == "True"
+    notebook.good("pulled = ifog.problems.from_function(lambda x, c: ((x - c) ** 2).sum(), torch.arange(4.0)[:, None], d=1)")
+    assert notebook.good("ifog.run('dgd', pulled, lr=0.1, **there).wait().status").value == "'done'"
+    notebook.good("from ifog.learning import data, fit")
+    trained = (
+        "fit(Small(), data.digits()[0], nodes=4, method='atc', topology='ring', epochs=1, batch=32, lr=0.1, on=there['on'])"
+    )
+    assert notebook.good(f"{trained}.wait().status").value == "'done'"
+
+
+def test_what_the_engines_do_not_know_is_said_in_one_line(four):
+    cluster, _ = four
+    run = ifog.run("dgd", PROBLEM, topology="ring", steps=10, lrr=9.0, on=cluster)
+    with pytest.raises(ExperimentError, match=r"^ranks? [0-9, –]+: ArgumentError: dgd has no parameter 'lrr': did you mean lr"):
+        run.wait(timeout=60)

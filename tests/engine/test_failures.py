@@ -185,6 +185,23 @@ def test_a_rank_that_ends_its_cell_while_others_wait_is_a_deadlock(world):
         assert outcome.rank == 2 or "rank 2 has already finished the cell" in outcome.message
 
 
+def test_of_those_that_have_finished_only_who_has_not_called_is_named(world):
+    outcomes = world.run("if ifog.rank() != 1: ifog.neighbor_allreduce(torch.ones(3))", timeout=DEADLINE)
+    said = {outcome.message for outcome in outcomes if outcome.error == "Deadlock"}
+    assert said
+    assert all("but rank 1 has already finished the cell" in message for message in said), said
+
+
+def test_a_rank_that_fails_right_after_the_topology_was_set_has_set_it_for_all(world):
+    ring = "ifog.topology.ring(ifog.size())"
+    world.good("ifog.set_topology(ifog.topology.complete(ifog.size()))")
+    for _ in range(5):
+        world.run(f"ifog.set_topology({ring})\nif ifog.rank() == 1: raise KeyError('soon')\nifog.barrier()", timeout=DEADLINE)
+        outcomes = world.good(f"print(ifog.topology() == {ring}); ifog.neighbor_allreduce(torch.ones(1))", timeout=DEADLINE)
+        assert {outcome.stdout for outcome in outcomes} == {"True\n"}
+        world.good("ifog.set_topology(ifog.topology.complete(ifog.size()))")
+
+
 def test_ranks_that_wait_for_each_other_in_a_circle_are_a_deadlock(world):
     outcomes = world.run("ifog.recv((ifog.rank() + 1) % ifog.size())", timeout=DEADLINE)
     assert {outcome.error for outcome in outcomes} == {"Deadlock"}

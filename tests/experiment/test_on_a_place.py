@@ -2,15 +2,19 @@
 
 import pickle
 import subprocess
+import threading
 from multiprocessing.connection import Client
 
 import pytest
+import torch
 from mpi_programs import ROOT
 from runs_elsewhere import refuses_swaps_pauses_grows_and_stops, until
 
 import ifog
 from ifog.comm.mpi import find
-from ifog.errors import Diverged, ExperimentError
+from ifog.errors import ArgumentError, Diverged, ExperimentError
+from ifog.experiment import place
+from ifog.experiment.place import packed, report, steer
 from ifog.problems import least_squares
 
 PROBLEM = least_squares(8, seed=3)
@@ -92,3 +96,53 @@ def test_a_place_that_is_gone_ends_the_run_and_what_came_stays(ranks):
         run.wait(timeout=60)
     assert run.status == "failed"
     assert len(run.history) > 2
+
+
+class Late:
+    """A place that begins when somebody lets it."""
+
+    def __init__(self):
+        self.run, self.commands = None, []
+
+    def submit(self, task):
+        self.task = pickle.loads(packed(task))
+        return "a key"
+
+    def begin(self):
+        self.run = ifog.run(**self.task, wait=False, progress=False)
+
+    def records(self, key, begin):
+        return report(self.run, begin)
+
+    def command(self, key, command):
+        self.commands.append(command.what)
+        steer(self.run, command)
+
+
+def test_a_command_waits_until_the_run_has_begun():
+    late = Late()
+    run = ifog.run("extra", PROBLEM, topology="ring", steps=100_000_000, lr=LR, on=late)
+    threading.Timer(0.3, late.begin).start()
+    run.topology = "grid"
+    assert late.commands == ["topology"]
+    until(lambda: run.marks)
+    run.stop()
+    run.wait(timeout=60)
+
+
+def test_where_it_does_not_begin_for_long_a_command_says_so(monkeypatch):
+    monkeypatch.setattr(place, "_PATIENCE", 0.1)
+    run = ifog.run("extra", PROBLEM, topology="ring", steps=10, lr=LR, on=(late := Late()))
+    with pytest.raises(ExperimentError, match="extra has not begun yet: the engines are still busy"):
+        run.topology = "grid"
+    late.begin()
+    assert run.wait(timeout=60).status == "done"
+
+
+def test_what_cannot_be_sent_is_refused_with_the_reason():
+    problem = ifog.problems.from_function(lambda x, c: ((x - c) ** 2).sum(), torch.arange(4.0)[:, None], d=1)
+    run = ifog.run("dgd", problem, topology="ring", steps=10, lr=0.1, on=(late := Late()))  # a function without a name travels
+    late.begin()
+    assert run.wait(timeout=60).status == "done"
+    with pytest.raises(ArgumentError, match="cannot be sent to the engines: TypeError"):
+        ifog.run("dgd", PROBLEM, topology="ring", steps=10, lr=0.1, name=threading.Lock(), on=Late())

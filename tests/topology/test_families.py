@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from topology_claims import CLAIMS, first_rounds, members, quiet, steadily
 
+from ifog import topology
 from ifog.errors import TopologyError, TopologyWarning
 from ifog.topology import Exchange, Schedule, Topology, as_topology, families, make
 
@@ -252,3 +253,9 @@ def test_one_port_ceca_needs_pairs():
 def test_the_complete_graph_is_refused_where_it_would_fill_the_memory():
     with pytest.raises(TopologyError, match=r"complete\(n=1000000\).*ceca"):
         families()["complete"](10**6)
+
+
+def test_a_typing_error_is_told_what_was_meant():
+    with pytest.raises(AttributeError, match=r"ifog.topology has no 'rign': did you mean 'ring'\?"):
+        topology.rign(8)
+    assert not hasattr(topology, "nothing_like_that")
