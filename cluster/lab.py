@@ -26,9 +26,8 @@ def _jupyterlab(folder: str | None, *, browser: bool) -> int:
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
     process = subprocess.Popen(command)
-    before = signal.signal(
-        signal.SIGTERM, lambda *_: process.terminate()
-    )  # JupyterLab ends its kernels, and then we our engines
+    # it ends its kernels, and after it we end our engines
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while True:
             try:

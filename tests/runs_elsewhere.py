@@ -1,11 +1,14 @@
 """What must hold of a run that works elsewhere, wherever that is."""
 
+import pickle
 import time
 
 import pytest
 
 import ifog
 from ifog.errors import MethodError
+from ifog.experiment import report, steer
+from ifog.experiment.place import packed
 
 
 def until(true):
@@ -39,3 +42,24 @@ def refuses_swaps_pauses_grows_and_stops(run):
     assert run.wait(timeout=60).status == "stopped"
     assert run.history["iteration"].is_monotonic_increasing
     assert run.history["error"].iloc[-1] < run.history["error"].iloc[0]
+
+
+class Late:
+    """A place that begins when somebody lets it."""
+
+    def __init__(self):
+        self.run, self.commands = None, []
+
+    def submit(self, task):
+        self.task = pickle.loads(packed(task))
+        return "a key"
+
+    def begin(self):
+        self.run = ifog.run(**self.task, wait=False, progress=False)
+
+    def records(self, key, begin):
+        return report(self.run, begin)
+
+    def command(self, key, command):
+        self.commands.append(command.what)
+        steer(self.run, command)

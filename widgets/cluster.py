@@ -142,9 +142,9 @@ class Cluster(Looking):
         return messages.Tiles(name, n, phase, " · ".join(facts), waits, trouble, self._note, self._table)
 
     def _answered(self, tile: messages.Tile) -> messages.Tile:
-        before = next((each for each in self._table if each["rank"] == tile["rank"]), tile)
         if tile["state"] != "no answer":
             return tile
+        before = next((each for each in self._table if each["rank"] == tile["rank"]), tile)
         if time.monotonic() < self._frozen_until.get(tile["rank"], 0.0):
             return {**before, "state": "frozen"}
         return {**tile, "exchanges": before["exchanges"], "told": before["told"]}

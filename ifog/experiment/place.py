@@ -91,6 +91,11 @@ class Mirror(Run):
             f"{self.name} works elsewhere: have it kept there, by checkpoint={str(path)!r} of ifog.run; here, keep its history"
         )
 
+    def became(self, status: str, error: BaseException | None = None) -> None:
+        """Its status is another one than "waiting" now."""
+        super().became(status, error)
+        self._begun.set()
+
     def _send(self, command: Command) -> None:
         if command.what == "stop" and self.status == "waiting":
             self._unwanted = True  # it ends as soon as it has begun
@@ -109,7 +114,6 @@ class Mirror(Run):
                 said = self._place.records(self._key, len(self.records))
             except Exception as error:  # noqa: BLE001  whatever it was, nobody will tell of this run any more
                 self.became("failed", error)
-                self._begun.set()
                 return
             if said.name and self.name == self._called:  # else somebody here calls it otherwise
                 self.name = self._called = said.name
@@ -122,7 +126,6 @@ class Mirror(Run):
             self.records.add(said.columns)
             if said.status != self.status:
                 self.became(said.status, None if said.error is None else ExperimentError(said.error))
-                self._begun.set()
             if self._unwanted and self.status in ("running", "paused"):
                 self._unwanted = False
                 with contextlib.suppress(Exception):  # it has just ended by itself
@@ -156,14 +159,14 @@ def packed(task: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def work(key: str, packed: bytes) -> None:
+def work(key: str, sent: bytes) -> None:
     """Do what was submitted, on this rank as on all the others. `seen` reports it, and `steered` steers it, by the key."""
     global _key, _before
     from .drive import run
 
     _key, _before = key, runs[-1] if runs else None
     try:
-        run(**pickle.loads(packed))
+        run(**pickle.loads(sent))
     finally:
         if (worked := _found(key)) is not None:
             _ended[key] = worked

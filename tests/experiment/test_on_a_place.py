@@ -8,13 +8,12 @@ from multiprocessing.connection import Client
 import pytest
 import torch
 from mpi_programs import ROOT
-from runs_elsewhere import refuses_swaps_pauses_grows_and_stops, until
+from runs_elsewhere import Late, refuses_swaps_pauses_grows_and_stops, until
 
 import ifog
 from ifog.comm.mpi import find
 from ifog.errors import ArgumentError, Diverged, ExperimentError
 from ifog.experiment import place
-from ifog.experiment.place import packed, report, steer
 from ifog.problems import least_squares
 
 PROBLEM = least_squares(8, seed=3)
@@ -96,27 +95,6 @@ def test_a_place_that_is_gone_ends_the_run_and_what_came_stays(ranks):
         run.wait(timeout=60)
     assert run.status == "failed"
     assert len(run.history) > 2
-
-
-class Late:
-    """A place that begins when somebody lets it."""
-
-    def __init__(self):
-        self.run, self.commands = None, []
-
-    def submit(self, task):
-        self.task = pickle.loads(packed(task))
-        return "a key"
-
-    def begin(self):
-        self.run = ifog.run(**self.task, wait=False, progress=False)
-
-    def records(self, key, begin):
-        return report(self.run, begin)
-
-    def command(self, key, command):
-        self.commands.append(command.what)
-        steer(self.run, command)
 
 
 def test_a_command_waits_until_the_run_has_begun():

@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from runs_elsewhere import Late
 
 import ifog
 from ifog.errors import ArgumentError, ExperimentError, MethodError, ProblemError, TopologyError
-from ifog.experiment import report, steer
 from ifog.widgets import LabBench, messages
 
 
@@ -150,34 +150,15 @@ def test_an_edge_that_is_drawn_while_it_runs_is_a_swap(lay):
     page.until(lambda: bench.topology.messages == 18)
 
 
-class Busy:
-    """A place that is busy with something else until it is freed."""
-
-    run = None
-
-    def submit(self, task):
-        self.task = task
-        return "a key"
-
-    def free(self):
-        self.run = ifog.run(**self.task, wait=False, progress=False)
-
-    def records(self, key, begin):
-        return report(self.run, begin)
-
-    def command(self, key, command):
-        steer(self.run, command)
-
-
 def test_what_is_drawn_while_the_engines_are_busy_is_what_they_take_up(lay):
-    busy = Busy()
+    busy = Late()
     bench, page = lay("extra", topology="ring", on=busy)
     page.do("start")
     page.until(lambda: page["status"] == "waiting")
     page.say(messages.Edit(bench.network._version, "add_edge", 0, 4, 0, 0), part="network")
     page.until(lambda: page["pending"])
     assert (bench.topology.messages, bench.network.topology.messages) == (18, 18)
-    busy.free()
+    busy.begin()
     page.until(lambda: bench.run.marks)
     assert bench.run.topology == bench.topology
     page.until(lambda: bench.network.topology == bench.topology and not page["pending"])
